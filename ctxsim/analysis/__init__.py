@@ -1,0 +1,6 @@
+"""The closed form: the four quantities, the exact course of one request, operational bounds, and their arithmetic."""
+
+from ctxsim.analysis.analyze import Analysis, analyze
+from ctxsim.analysis.grid import analyze_grid
+
+__all__ = ["Analysis", "analyze", "analyze_grid"]

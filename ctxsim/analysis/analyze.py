@@ -1,0 +1,183 @@
+"""A scenario's closed-form answer: every key, whether it fits, what binds it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import floor, isfinite
+from typing import Any
+
+from ctxsim.analysis.bounds import Bound, session_bounds
+from ctxsim.analysis.course import SessionCourse, session_course
+from ctxsim.analysis.quantities import FourQuantities, four_quantities
+from ctxsim.analysis.session import TypicalSession, typical_session
+from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
+from ctxsim.geometry import kv_bytes_per_token
+from ctxsim.spec.model import StateMixer
+from ctxsim.spec.scenario import Scenario
+from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The closed-form answer and what it was worked out from. ``keys``: the keys of ``ctxsim analyze``."""
+
+    scenario: Scenario
+    keys: dict[str, Any]
+    cost: CostModel
+    session: TypicalSession
+    course: SessionCourse
+    bounds: list[Bound]
+    warnings: tuple[str, ...]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether a whole session fits."""
+        return bool(self.keys["feasible"])
+
+
+def analyze(scenario: Scenario) -> Analysis:
+    """The four quantities, the course of a session alone, bounds and money of a scenario; nothing is simulated."""
+    cost = CostModel(scenario)
+    session = typical_session(scenario)
+    four = four_quantities(cost, session.document_tokens, session.answer_tokens)
+    course = session_course(cost, session)
+    bounds = session_bounds(cost, session, course, four.concurrent_sessions)
+    reason = infeasible_reason(cost, four)
+    keys: dict[str, Any] = {"feasible": reason is None}
+    if reason is not None:
+        keys["infeasible_reason"] = reason
+    keys |= _memory_keys(cost, four)
+    keys |= _time_keys(cost, session, course, four)
+    keys |= _throughput_keys(scenario, session, bounds)
+    keys["breakdown"] = _breakdown(cost, session, bounds)
+    return Analysis(scenario, keys, cost, session, course, bounds, scenario.warnings)
+
+
+def infeasible_reason(cost: CostModel, four: FourQuantities) -> str | None:
+    """Why not even one session fits, in one sentence with the remedy; None where one does."""
+    if four.concurrent_sessions >= 1:
+        return None
+    memory = cost.memory
+    if memory.weight_bytes > memory.usable_bytes:
+        need = f"weights need {show(memory.weight_bytes, 'bytes')}, usable HBM is {show(memory.usable_bytes, 'bytes')}"
+    else:
+        left = show(max(memory.kv_capacity_bytes, 0.0), "bytes")
+        need = f"one session needs {show(four.kv_bytes_per_session, 'bytes')} of KV cache, {left} are left for it"
+    enough = _accelerators_that_fit(cost.scenario)
+    if enough is None:
+        return f"{need}: no tensor_parallel of {cost.scenario.hardware.name} is enough"
+    return f"{need}: at least {enough} accelerators"
+
+
+def _accelerators_that_fit(scenario: Scenario) -> int | None:
+    """The least tensor_parallel that divides the heads, is offered by the machine and holds one session."""
+    document_tokens = typical_session(scenario).document_tokens
+    heads = {m.num_heads for m in (la.mixer for la in scenario.model.layer_counts) if not isinstance(m, StateMixer)}
+    for ranks in range(scenario.deployment.tensor_parallel + 1, scenario.hardware.max_accelerators + 1):
+        if all(number % ranks == 0 for number in heads):
+            deployment = scenario.deployment.model_copy(update={"tensor_parallel": ranks})
+            file = scenario.file.model_copy(update={"deployment": deployment})
+            cost = CostModel(replace(scenario, file=file))
+            if cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens):
+                return ranks
+    return None
+
+
+def _memory_keys(cost: CostModel, four: FourQuantities) -> dict[str, Any]:
+    scenario = cost.scenario
+    blocks = floor(four.kv_capacity_bytes / cost.layout.block_bytes) if cost.layout.block_bytes else 0
+    return {
+        "weight_bytes": cost.memory.weight_bytes,
+        "hbm_bytes": cost.memory.hbm_bytes,
+        "kv_bytes_per_token": kv_bytes_per_token(
+            scenario.model, scenario.serving.kv_dtype, scenario.deployment.tensor_parallel
+        ),
+        "kv_bytes_per_session": four.kv_bytes_per_session,
+        "kv_capacity_bytes": four.kv_capacity_bytes,
+        "kv_capacity_tokens": blocks * scenario.serving.block_size,
+        "concurrent_sessions": four.concurrent_sessions,
+        "concurrent_sessions_whole": floor(four.concurrent_sessions),
+    }
+
+
+def _time_keys(cost: CostModel, session: TypicalSession, course: SessionCourse, four: FourQuantities) -> dict[str, Any]:
+    ranks = cost.scenario.deployment.tensor_parallel
+    prefill, decode = prefill_costs(cost, session), decode_costs(cost, session)
+    return {
+        "prefill_flop": four.prefill_flop,
+        "prefill_s": four.prefill_s,
+        "prefill_bound": dominant_bound(prefill),
+        "decode_step_s": four.decode_step_s,
+        "decode_answer_s": four.decode_answer_s,
+        "decode_bound": dominant_bound(decode),
+        "first_token_s": course.first_token_s,
+        "last_token_s": course.last_token_s,
+        "switch_s": four.switch_s,
+        "session_busy_s": course.busy_s,
+        "session_wall_s": course.busy_s + session.rounds * session.think_s,
+        "ridge_flop_per_byte": cost.rates.bf16_flop_per_s / ranks / (cost.rates.hbm_bytes_per_s / ranks),
+    }
+
+
+def _throughput_keys(scenario: Scenario, session: TypicalSession, bounds: list[Bound]) -> dict[str, Any]:
+    tightest = bounds[0]
+    per_s = tightest.sessions_per_s if isfinite(tightest.sessions_per_s) else 0.0
+    usd = fleet_usd_per_s(scenario) / per_s if per_s else None
+    outputs = session.rounds * session.answer_tokens
+    return {
+        "sessions_per_hour_bound": per_s * SECONDS_PER_HOUR,
+        "bottleneck": tightest.resource,
+        "cost_usd_per_session": usd,
+        "cost_usd_per_million_output_tokens": usd / outputs * MILLION if usd is not None and outputs else None,
+    }
+
+
+def prefill_costs(cost: CostModel, session: TypicalSession) -> list[OperationCost]:
+    """The operations of the document in one pass."""
+    return cost.breakdown(cost.batch(session.document_tokens, 0))
+
+
+def decode_costs(cost: CostModel, session: TypicalSession) -> list[OperationCost]:
+    """The operations of one decode step at the document's KV."""
+    return cost.breakdown(cost.batch(1, session.document_tokens - 1))
+
+
+def dominant_bound(costs: Iterable[OperationCost]) -> str:
+    """The resource that binds the operations which together take longest."""
+    seconds: dict[str, float] = defaultdict(float)
+    for c in costs:
+        seconds[c.bound] += c.seconds
+    return max(seconds, key=lambda bound: seconds[bound])
+
+
+def _breakdown(cost: CostModel, session: TypicalSession, bounds: list[Bound]) -> dict[str, Any]:
+    memory = cost.memory
+    return {
+        "prefill": [_row(c) for c in prefill_costs(cost, session)],
+        "decode_step": [_row(c) for c in decode_costs(cost, session)],
+        "iteration_overhead_s": cost.scenario.serving.iteration_overhead,
+        "memory": {
+            "hbm_bytes": memory.hbm_bytes,
+            "usable_bytes": memory.usable_bytes,
+            "weight_bytes": memory.weight_bytes,
+            "activation_bytes": memory.activation_bytes,
+            "reserve_bytes": memory.reserve_bytes,
+            "kv_capacity_bytes": memory.kv_capacity_bytes,
+        },
+        "sessions_per_hour_bounds": {
+            b.resource: b.sessions_per_s * SECONDS_PER_HOUR for b in bounds if isfinite(b.sessions_per_s)
+        },
+    }
+
+
+def _row(c: OperationCost) -> dict[str, Any]:
+    return {
+        "operation": c.name,
+        "flop": c.flop,
+        "hbm_bytes": c.hbm_bytes,
+        "link_bytes": c.link_bytes,
+        "seconds": c.seconds,
+        "bound": c.bound,
+    }

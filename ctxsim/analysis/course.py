@@ -1,0 +1,119 @@
+"""The exact course of one request alone: prefill in chunks, then one growing step a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ctxsim.analysis.session import TypicalSession
+from ctxsim.cost import CostModel, course_s
+from ctxsim.geometry import BatchTotals
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCourse:
+    """What one session takes with a replica to itself, its KV kept between rounds.
+
+    first_token_s, last_token_s: of its first request. busy_s: all rounds; resident_s: of it, after the first prefill.
+    passes: iterations. compute_s: FLOP time. own_bytes: HBM bytes besides streamed weights.
+    """
+
+    first_token_s: float
+    last_token_s: float
+    busy_s: float
+    resident_s: float
+    passes: int
+    compute_s: float
+    own_bytes: float
+
+
+@dataclass(slots=True)
+class _Leg:
+    """Totals of some tokens computed after some past, a fixed number an iteration."""
+
+    seconds: float = 0.0
+    passes: int = 0
+    compute_s: float = 0.0
+    own_bytes: float = 0.0
+
+    def add(self, other: _Leg) -> None:
+        """The other leg follows this one."""
+        self.seconds += other.seconds
+        self.passes += other.passes
+        self.compute_s += other.compute_s
+        self.own_bytes += other.own_bytes
+
+
+def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
+    """The course of one session: each answer of n tokens is one prefill of what is new, then n - 1 steps.
+
+    From the second round on, what is new is the question and the last answer's last token, whose KV was never stored.
+    """
+    answer = session.answer_tokens
+    prompt = session.document_tokens + session.question_tokens
+    first = _leg(cost, prompt, 0, cost.scenario.serving.max_num_batched_tokens)
+    total = _Leg()
+    total.add(first)
+    total.add(_leg(cost, max(answer - 1, 0), prompt, 1))
+    first_round_s = total.seconds
+    context = prompt + max(answer - 1, 0)
+    for _ in range(session.rounds - 1):
+        question = session.question_tokens + (1 if answer else 0)
+        total.add(_leg(cost, question, context, cost.scenario.serving.max_num_batched_tokens))
+        total.add(_leg(cost, max(answer - 1, 0), context + question, 1))
+        context += question + max(answer - 1, 0)
+    return SessionCourse(
+        first_token_s=first.seconds,
+        last_token_s=first_round_s,
+        busy_s=total.seconds,
+        resident_s=total.seconds - first.seconds,
+        passes=total.passes,
+        compute_s=total.compute_s,
+        own_bytes=total.own_bytes,
+    )
+
+
+def _leg(cost: CostModel, tokens: int, past: int, per_iteration: int) -> _Leg:
+    leg = _Leg()
+    for batch, repeats in _repetitions(cost, tokens, past, per_iteration):
+        leg.seconds += course_s(cost.law(batch), repeats)
+        leg.passes += repeats
+        middle = _at(batch, (repeats - 1) / 2)
+        leg.compute_s += repeats * sum(op.flop(middle) / op.flop_per_s for op in cost.operations)
+        leg.own_bytes += repeats * (cost.hbm_bytes(middle) - cost.streamed_bytes(middle))
+    return leg
+
+
+def _repetitions(cost: CostModel, tokens: int, past: int, per_iteration: int) -> Iterator[tuple[BatchTotals, int]]:
+    """The iterations of one sequence, those that grow evenly together."""
+    end = past + tokens
+    while past < end:
+        new = min(per_iteration, end - past)
+        extents = [span.extent(new, past) for span in cost.spans]
+        repeats = min((end - past) // new, *(e.until for e in extents))
+        yield (
+            BatchTotals(
+                sequences=1,
+                new_tokens=new,
+                decode_tokens=1 if new == 1 else 0,
+                pairs=[e.pairs for e in extents],
+                pairs_growth=[e.pairs_growth for e in extents],
+                touched=[e.touched for e in extents],
+                touched_growth=[e.touched_growth for e in extents],
+            ),
+            repeats,
+        )
+        past += repeats * new
+
+
+def _at(batch: BatchTotals, iteration: float) -> BatchTotals:
+    """The totals at an iteration of a run; at its middle, their mean over the run."""
+    return BatchTotals(
+        batch.sequences,
+        batch.new_tokens,
+        batch.decode_tokens,
+        [p + iteration * g for p, g in zip(batch.pairs, batch.pairs_growth, strict=True)],
+        batch.pairs_growth,
+        [t + iteration * g for t, g in zip(batch.touched, batch.touched_growth, strict=True)],
+        batch.touched_growth,
+    )

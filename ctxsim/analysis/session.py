@@ -1,0 +1,60 @@
+"""A workload's typical session: mean lengths, rounds, think time, users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.workload import ClosedArrival, Requests, Sessions, Trace
+from ctxsim.workload import read_trace
+
+
+@dataclass(frozen=True, slots=True)
+class TypicalSession:
+    """A session with mean lengths: a document, then rounds of question, answer and think time.
+
+    A request is a session of one round whose document is its prompt. users: in a closed loop; arrivals_per_s:
+    sessions per second in an open one (the other is None).
+    """
+
+    document_tokens: int
+    question_tokens: int
+    answer_tokens: int
+    rounds: int
+    think_s: float
+    users: int | None
+    arrivals_per_s: float | None
+
+
+def typical_session(scenario: Scenario) -> TypicalSession:
+    """The session that the closed form prices; of a trace, the mean request at its mean rate."""
+    workload = scenario.workload
+    if isinstance(workload, Sessions):
+        return TypicalSession(
+            round(workload.document_tokens.mean_tokens),
+            round(workload.question_tokens.mean_tokens),
+            round(workload.answer_tokens.mean_tokens),
+            workload.rounds,
+            workload.think_time.mean_s,
+            workload.users,
+            None if workload.arrival is None else workload.arrival.rate,
+        )
+    return _request(workload) if isinstance(workload, Requests) else _trace(workload)
+
+
+def _request(workload: Requests) -> TypicalSession:
+    prompt, output = round(workload.prompt_tokens.mean_tokens), round(workload.output_tokens.mean_tokens)
+    arrival = workload.arrival
+    if isinstance(arrival, ClosedArrival):
+        return TypicalSession(prompt, 0, output, 1, arrival.think_time, arrival.users, None)
+    return TypicalSession(prompt, 0, output, 1, 0.0, None, arrival.rate)
+
+
+def _trace(workload: Trace) -> TypicalSession:
+    table = read_trace(workload.trace, workload.format, workload.num_requests, workload.time_scale)
+    prompt = max(1, round(float(np.mean(table.prompt_tokens))))
+    output = round(float(np.mean(table.output_tokens)))
+    lasts_s = float(table.arrival_s[-1] - table.arrival_s[0])
+    return TypicalSession(prompt, 0, output, 1, 0.0, None, len(table) / lasts_s if lasts_s > 0 else None)

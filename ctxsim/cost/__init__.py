@@ -1,0 +1,26 @@
+"""FLOP, bytes, seconds, memory and money of one replica; knows nothing of requests."""
+
+from ctxsim.cost.law import Law, Piece, RooflineLaw, course_s
+from ctxsim.cost.memory import Memory
+from ctxsim.cost.model import CostModel, Machine
+from ctxsim.cost.money import accelerators, fleet_usd_per_s, nodes
+from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
+from ctxsim.cost.transfers import transfer_s
+
+__all__ = [
+    "CostModel",
+    "Law",
+    "Machine",
+    "Memory",
+    "Operation",
+    "OperationCost",
+    "Piece",
+    "Rates",
+    "RooflineLaw",
+    "accelerators",
+    "bound_of",
+    "course_s",
+    "fleet_usd_per_s",
+    "nodes",
+    "transfer_s",
+]

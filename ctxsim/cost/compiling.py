@@ -1,0 +1,166 @@
+"""From a model's matrices and layers to the operations of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ctxsim.cost.operations import Operation, Rates
+from ctxsim.cost.weights import BF16_BYTES, bytes_per_weight, copies, matrix_bytes, norm_bytes
+from ctxsim.geometry import ContextClass, Span
+from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec, StateMixer
+
+# Ring all-reduce: each rank sends its share in a reduce-scatter and again in an all-gather
+# (Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009).
+RING_PASSES = 2
+LATENT_UP_PROJECTION = "mla_kv_up"
+
+
+def spans_of(classes: tuple[ContextClass, ...]) -> tuple[Span, ...]:
+    """Every kernel's span in the order in which batch totals list them."""
+    return tuple(span for c in classes for span in c.spans)
+
+
+def compile_operations(
+    model: ModelSpec, classes: tuple[ContextClass, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
+) -> tuple[Operation, ...]:
+    """All operations of one pass, those of one name merged, in the order of the pass."""
+    pieces = [
+        *_embedding(model, rates),
+        *_layer_matrices(model, spans_of(classes), weight_dtype, tensor_parallel, rates),
+        *_attention(classes, tensor_parallel, rates),
+        *_states(model, rates),
+        *_norms(model, tensor_parallel, rates),
+        *_head(model.head, tensor_parallel, rates),
+        *_all_reduce(model, tensor_parallel),
+    ]
+    merged: dict[tuple[str, int, int], Operation] = {}
+    for piece in pieces:
+        key = (piece.name, piece.experts, piece.experts_per_token)
+        merged[key] = merged[key].merged(piece) if key in merged else piece
+    return tuple(merged.values())
+
+
+def _embedding(model: ModelSpec, rates: Rates) -> Iterator[Operation]:
+    if model.embedding_parameters:
+        yield Operation("embedding", rates.bf16_flop_per_s, bytes_per_token=model.hidden_size * BF16_BYTES)
+
+
+def _layer_matrices(
+    model: ModelSpec, spans: tuple[Span, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
+) -> Iterator[Operation]:
+    prefill_span = next((i for i, span in enumerate(spans) if span.phase == "prefill"), None)
+    for layer, number in model.layer_counts.items():
+        for matrix in layer.matrices:
+            if matrix.operation == LATENT_UP_PROJECTION:
+                yield _latent_up_product(matrix, number, prefill_span, weight_dtype, tensor_parallel, rates)
+            else:
+                yield _product(matrix, number, weight_dtype, tensor_parallel, rates)
+
+
+def _product(matrix: Matrix, layers: int, weight_dtype: str, tensor_parallel: int, rates: Rates) -> Operation:
+    """A weight matrix times every new token; routed experts read only the distinct ones."""
+    stored = layers * matrix_bytes(matrix, weight_dtype, tensor_parallel)
+    routed = matrix.experts > 1
+    used = matrix.parameters * matrix.experts_per_token / matrix.experts
+    return Operation(
+        matrix.operation,
+        rates.weight_flop_per_s if matrix.quantized else rates.bf16_flop_per_s,
+        flop_per_token=2 * layers * used * copies(matrix, tensor_parallel),
+        bytes_per_pass=0.0 if routed else stored,
+        expert_bytes=stored if routed else 0.0,
+        experts=matrix.experts,
+        experts_per_token=matrix.experts_per_token,
+    )
+
+
+def _latent_up_product(
+    matrix: Matrix, layers: int, prefill_span: int | None, weight_dtype: str, tensor_parallel: int, rates: Rates
+) -> Operation:
+    """The up-projection of latent attention.
+
+    Absorbed into query and output it is one product a new token. Without an indexer, prefill instead expands every
+    latent row that it touches, past ones in every chunk again (DeepSeek-V2, arXiv 2405.04434, section 2.1.2).
+    """
+    flop = 2.0 * layers * matrix.parameters
+    return Operation(
+        matrix.operation,
+        rates.weight_flop_per_s if matrix.quantized else rates.bf16_flop_per_s,
+        flop_per_token=flop if prefill_span is None else 0.0,
+        flop_per_decode_token=0.0 if prefill_span is None else flop,
+        bytes_per_pass=layers * matrix_bytes(matrix, weight_dtype, tensor_parallel),
+        span=prefill_span,
+        flop_per_touched=0.0 if prefill_span is None else flop,
+    )
+
+
+def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
+    index = 0
+    for c in classes:
+        for span in c.spans:
+            yield Operation(
+                _attention_name(c, span),
+                rates.bf16_flop_per_s,
+                span=index,
+                flop_per_pair=c.layers * _flop_per_pair(c, span) * (tensor_parallel if c.name == "index" else 1),
+                bytes_per_touched=c.bytes_per_token,
+            )
+            index += 1
+
+
+def _attention_name(c: ContextClass, span: Span) -> str:
+    return f"attention {c.name}" if span.phase == "any" else f"attention {c.name} {span.phase}"
+
+
+def _flop_per_pair(c: ContextClass, span: Span) -> float:
+    """FLOP of one query-key pair in one layer: the scores and the weighted sum, over all heads.
+
+    Latent attention in decode, and where an indexer selects rows, works on the latent rows themselves (rank + rope
+    for the scores, rank for the sum); in dense prefill on expanded heads. An indexer scores with its own few heads.
+    """
+    mixer = c.mixer
+    if isinstance(mixer, Attention):
+        return 2.0 * mixer.num_heads * (mixer.qk_head_dim + mixer.v_head_dim)
+    if c.name == "index":
+        return 2.0 * mixer.index_num_heads * mixer.index_head_dim
+    if span.phase != "prefill":
+        return 2.0 * mixer.num_heads * (2 * mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+    return 2.0 * mixer.num_heads * (mixer.qk_nope_head_dim + mixer.qk_rope_head_dim + mixer.v_head_dim)
+
+
+def _states(model: ModelSpec, rates: Rates) -> Iterator[Operation]:
+    """Constant states: read and written once a sequence and pass, updated by every token."""
+    for layer, number in model.layer_counts.items():
+        mixer = layer.mixer
+        if isinstance(mixer, StateMixer):
+            yield Operation(
+                f"state {mixer.kind}",
+                rates.bf16_flop_per_s,
+                flop_per_token=number * mixer.state_flop_per_token,
+                bytes_per_sequence=2.0 * number * mixer.state_bytes,
+            )
+
+
+def _norms(model: ModelSpec, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
+    stored = norm_bytes(model, tensor_parallel)
+    if stored:
+        yield Operation("norms", rates.bf16_flop_per_s, bytes_per_pass=stored)
+
+
+def _head(head: Matrix, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
+    """The output projection: one row a sequence, as engines compute logits only where they sample."""
+    if head.parameters:
+        stored = head.parameters * bytes_per_weight(head, "bf16") * copies(head, tensor_parallel)
+        flop = 2.0 * head.parameters
+        yield Operation(head.operation, rates.bf16_flop_per_s, flop_per_sequence=flop, bytes_per_pass=stored)
+
+
+def _all_reduce(model: ModelSpec, tensor_parallel: int) -> Iterator[Operation]:
+    reductions = sum(_reductions(layer) * number for layer, number in model.layer_counts.items())
+    if tensor_parallel > 1 and reductions:
+        share = RING_PASSES * (tensor_parallel - 1) / tensor_parallel
+        sent = share * reductions * model.hidden_size * BF16_BYTES
+        yield Operation("all_reduce", link_bytes_per_token=sent)
+
+
+def _reductions(layer: Layer) -> int:
+    return layer.all_reduces if layer.matrices else 0

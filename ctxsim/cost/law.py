@@ -1,0 +1,120 @@
+"""The time of an iteration as a law of its batch: affine pieces in the iteration index, not a single number."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from ctxsim.cost.operations import Operation, Rates
+from ctxsim.geometry import UNBOUNDED, BatchTotals
+
+STATIC_CACHE_ENTRIES = 100_000
+
+
+class Piece(NamedTuple):
+    """Iterations up to (not including) ``until``: the first costs ``first_s``, each next ``growth_s`` more."""
+
+    until: int
+    first_s: float
+    growth_s: float
+
+
+class Law(Protocol):
+    """Anything that prices a batch; a stub takes its place where queueing theory is tested."""
+
+    def __call__(self, batch: BatchTotals) -> list[Piece]:
+        """The pieces of a batch that repeats, first one first, the last unbounded."""
+        ...
+
+
+class _Line(NamedTuple):
+    """Compute and memory time of one operation at iteration k: start + k * growth each."""
+
+    compute_s: float
+    compute_growth_s: float
+    hbm_s: float
+    hbm_growth_s: float
+
+
+class RooflineLaw:
+    """Sum over operations of the longer of compute and memory time, plus links and a fixed overhead an iteration.
+
+    Operations without context depend on the number of tokens and sequences only, so their sum is remembered.
+    """
+
+    def __init__(self, operations: tuple[Operation, ...], rates: Rates, overhead_s: float) -> None:
+        self._fixed = tuple(op for op in operations if op.span is None)
+        self._by_context = tuple(op for op in operations if op.span is not None)
+        self._rates = rates
+        self._overhead_s = overhead_s
+        self._fixed_s: dict[tuple[int, int], float] = {}
+
+    def __call__(self, batch: BatchTotals) -> list[Piece]:
+        """The pieces of a batch that repeats; see Law."""
+        fixed_s = self._fixed_seconds(batch)
+        lines = [self._line(op, batch) for op in self._by_context]
+        pieces: list[Piece] = []
+        start = 0
+        while True:
+            first_s, growth_s, until = fixed_s, 0.0, UNBOUNDED
+            for line in lines:
+                top_s, top_growth_s, crossing = _longer(line, start)
+                first_s += top_s
+                growth_s += top_growth_s
+                until = min(until, crossing)
+            pieces.append(Piece(until, first_s, growth_s))
+            if until == UNBOUNDED:
+                return pieces
+            start = until
+
+    def _fixed_seconds(self, batch: BatchTotals) -> float:
+        key = (batch.new_tokens, batch.sequences)
+        seconds = self._fixed_s.get(key)
+        if seconds is None:
+            if len(self._fixed_s) >= STATIC_CACHE_ENTRIES:
+                self._fixed_s.clear()
+            seconds = self._overhead_s + sum(self._operation_s(op, batch) for op in self._fixed)
+            self._fixed_s[key] = seconds
+        return seconds
+
+    def _operation_s(self, op: Operation, batch: BatchTotals) -> float:
+        link = self._rates.link_bytes_per_s
+        link_s = op.link_bytes(batch) / link if link is not None and op.link_bytes_per_token else 0.0
+        roofline_s = max(op.flop(batch) / op.flop_per_s, op.hbm_bytes(batch) / self._rates.hbm_bytes_per_s)
+        return float(roofline_s + link_s)
+
+    def _line(self, op: Operation, batch: BatchTotals) -> _Line:
+        span = op.span
+        assert span is not None
+        flop_growth = batch.pairs_growth[span] * op.flop_per_pair + batch.touched_growth[span] * op.flop_per_touched
+        return _Line(
+            op.flop(batch) / op.flop_per_s,
+            flop_growth / op.flop_per_s,
+            op.hbm_bytes(batch) / self._rates.hbm_bytes_per_s,
+            batch.touched_growth[span] * op.bytes_per_touched / self._rates.hbm_bytes_per_s,
+        )
+
+
+def _longer(line: _Line, start: int) -> tuple[float, float, int]:
+    """Time and growth of the longer side at iteration ``start``, and the first iteration at which the other leads."""
+    compute_s = line.compute_s + start * line.compute_growth_s
+    hbm_s = line.hbm_s + start * line.hbm_growth_s
+    if (compute_s, line.compute_growth_s) >= (hbm_s, line.hbm_growth_s):
+        top_s, growth_s, other_s, other_growth_s = compute_s, line.compute_growth_s, hbm_s, line.hbm_growth_s
+    else:
+        top_s, growth_s, other_s, other_growth_s = hbm_s, line.hbm_growth_s, compute_s, line.compute_growth_s
+    if other_growth_s <= growth_s:
+        return top_s, growth_s, UNBOUNDED
+    steps = (top_s - other_s) / (other_growth_s - growth_s)
+    return top_s, growth_s, start + int(steps) + 1 if steps < 1e15 else UNBOUNDED
+
+
+def course_s(pieces: list[Piece], iterations: int) -> float:
+    """Seconds that the first ``iterations`` repetitions take together: n * first + growth * n (n - 1) / 2, by piece."""
+    total_s, start = 0.0, 0
+    for piece in pieces:
+        n = min(iterations, piece.until) - start
+        total_s += n * piece.first_s + piece.growth_s * (n * (n - 1) / 2)
+        start += n
+        if start >= iterations:
+            break
+    return total_s

@@ -1,0 +1,64 @@
+"""What of a replica's HBM is left for KV cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ctxsim.cost.weights import BF16_BYTES, model_bytes
+from ctxsim.geometry import KvLayout
+from ctxsim.spec.model import ModelSpec
+from ctxsim.spec.scenario import Scenario
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """HBM of one replica in bytes, summed over its ranks.
+
+    usable = hbm * gpu_memory_utilization; kv_capacity = usable - weights - activations - reserve, which is negative
+    where the weights do not fit; with a server's block count, that many blocks.
+    """
+
+    hbm_bytes: Any
+    usable_bytes: Any
+    weight_bytes: float
+    activation_bytes: float
+    reserve_bytes: float
+    kv_capacity_bytes: Any
+
+
+def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None = None) -> Memory:
+    """The memory of one replica; ``hbm_bytes`` of one accelerator replaces the profile's (a number or an array)."""
+    ranks = scenario.deployment.tensor_parallel
+    serving = scenario.serving
+    hbm = ranks * (scenario.hardware.hbm_bytes if hbm_bytes is None else hbm_bytes)
+    usable = hbm * serving.gpu_memory_utilization
+    weights = model_bytes(scenario.model, serving.weight_dtype, ranks)
+    activations = ranks * activation_peak_bytes(scenario)
+    reserve = ranks * serving.runtime_reserve
+    kv_bytes = usable - weights - activations - reserve
+    if serving.num_gpu_blocks_override is not None:
+        kv_bytes = serving.num_gpu_blocks_override * layout.block_bytes
+    return Memory(hbm, usable, weights, activations, reserve, kv_bytes)
+
+
+def activation_peak_bytes(scenario: Scenario) -> float:
+    """Peak activation bytes of one rank while the largest batch runs, unless the scenario gives it.
+
+    An estimate, not a measurement: the residual stream, its normed copy and the widest feed-forward intermediate in
+    bf16 for max_num_batched_tokens, and float32 logits for max_num_seqs sequences.
+    """
+    given = scenario.serving.activation_peak
+    if given != "auto":
+        return float(given)
+    model, ranks = scenario.model, scenario.deployment.tensor_parallel
+    per_token = BF16_BYTES * (2 * model.hidden_size + _widest_intermediate(model) / ranks)
+    logits = scenario.serving.max_num_seqs * model.vocab_size * FLOAT32_BYTES / ranks
+    return scenario.serving.max_num_batched_tokens * per_token + logits
+
+
+def _widest_intermediate(model: ModelSpec) -> float:
+    """Values a token has in the widest feed-forward layer (its active weights over the hidden size)."""
+    return max(sum(m.active_parameters for m in layer.feed_forward) / model.hidden_size for layer in model.layer_counts)

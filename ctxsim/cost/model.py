@@ -1,0 +1,104 @@
+"""A scenario compiled into coefficients, once; everything that needs a time or an amount asks here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ctxsim.cost.compiling import compile_operations, spans_of
+from ctxsim.cost.law import RooflineLaw
+from ctxsim.cost.memory import Memory, replica_memory
+from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
+from ctxsim.cost.transfers import host_link_bytes_per_s
+from ctxsim.cost.weights import WEIGHT_DTYPES
+from ctxsim.geometry import BatchTotals, KvLayout, Span, attention_classes, lone_sequence
+from ctxsim.spec.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Hardware numbers of one accelerator that replace the profile's; numbers, or numpy arrays for a grid."""
+
+    bf16_flop_per_s: Any | None = None
+    hbm_bytes_per_s: Any | None = None
+    hbm_bytes: Any | None = None
+    host_link_bytes_per_s: Any | None = None
+
+
+class CostModel:
+    """One scenario's costs, per replica.
+
+    operations: what a pass does. spans: the attention kernels, in the order of BatchTotals.pairs. layout: bytes of KV.
+    memory: what is left for it. rates, host_link_bytes_per_s: of all ranks together. law: seconds of a batch.
+    """
+
+    def __init__(self, scenario: Scenario, machine: Machine | None = None, minimum: Callable[..., Any] = min) -> None:
+        machine = machine or Machine()
+        model, serving = scenario.model, scenario.serving
+        ranks = scenario.deployment.tensor_parallel
+        classes = attention_classes(model, serving.kv_dtype, ranks)
+        self.scenario = scenario
+        self.rates = _rates(scenario, machine)
+        self.spans: tuple[Span, ...] = spans_of(classes)
+        self.operations: tuple[Operation, ...] = compile_operations(
+            model, classes, serving.weight_dtype, ranks, self.rates
+        )
+        self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
+        self.memory: Memory = replica_memory(scenario, self.layout, machine.hbm_bytes)
+        self.host_link_bytes_per_s = host_link_bytes_per_s(scenario, machine.host_link_bytes_per_s, minimum)
+        self.law = RooflineLaw(self.operations, self.rates, serving.iteration_overhead)
+
+    def batch(self, new: Any, past: Any, minimum: Callable[..., Any] = min, sequences: Any = 1) -> BatchTotals:
+        """Totals of ``sequences`` equal sequences with ``new`` tokens after ``past`` ones each."""
+        return lone_sequence(self.spans, new, past, minimum, sequences)
+
+    def breakdown(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> list[OperationCost]:
+        """The cost of every operation of a batch; their seconds sum to the pass, less the fixed overhead."""
+        return [self._cost(op, batch, maximum) for op in self.operations]
+
+    def pass_s(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> Any:
+        """Seconds of one pass over a batch (numbers, or arrays with ``maximum=numpy.maximum``)."""
+        overhead = self.scenario.serving.iteration_overhead
+        return overhead + sum(cost.seconds for cost in self.breakdown(batch, maximum))
+
+    def flop(self, batch: BatchTotals) -> Any:
+        """FLOP of one pass over a batch."""
+        return sum(op.flop(batch) for op in self.operations)
+
+    def hbm_bytes(self, batch: BatchTotals) -> Any:
+        """HBM bytes of one pass over a batch."""
+        return sum(op.hbm_bytes(batch) for op in self.operations)
+
+    def streamed_bytes(self, batch: BatchTotals) -> Any:
+        """Weight bytes of one pass: what the sequences of a batch share."""
+        return sum(
+            op.bytes_per_pass + op.expert_bytes * op.distinct_expert_ratio(batch.new_tokens) for op in self.operations
+        )
+
+    def _cost(self, op: Operation, batch: BatchTotals, maximum: Callable[..., Any]) -> OperationCost:
+        flop, moved, sent = op.flop(batch), op.hbm_bytes(batch), op.link_bytes(batch)
+        link = self.rates.link_bytes_per_s
+        compute_s = flop / op.flop_per_s
+        hbm_s = moved / self.rates.hbm_bytes_per_s
+        link_s = sent / link if link is not None and op.link_bytes_per_token else 0.0
+        seconds = maximum(compute_s, hbm_s) + link_s
+        bound = bound_of(compute_s, hbm_s, link_s) if maximum is max else ""
+        return OperationCost(op.name, flop, moved, sent, compute_s, hbm_s, link_s, seconds, bound)
+
+
+def _rates(scenario: Scenario, machine: Machine) -> Rates:
+    hardware, ranks = scenario.hardware, scenario.deployment.tensor_parallel
+    bf16: Any = _replaced(machine.bf16_flop_per_s, hardware.peak_flop_per_s("bf16"))
+    weights = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
+    wide = machine.bf16_flop_per_s is not None or weights is None
+    return Rates(
+        bf16_flop_per_s=ranks * bf16,
+        weight_flop_per_s=ranks * (bf16 if wide else weights),
+        hbm_bytes_per_s=ranks * _replaced(machine.hbm_bytes_per_s, hardware.hbm_bytes_per_s),
+        link_bytes_per_s=hardware.scale_up_bytes_per_s,
+    )
+
+
+def _replaced(given: Any | None, profile: Any) -> Any:
+    return profile if given is None else given

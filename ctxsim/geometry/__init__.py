@@ -1,0 +1,25 @@
+"""How a model keeps context: one truth for capacity, reads and swaps."""
+
+from ctxsim.geometry.batch import BatchTotals
+from ctxsim.geometry.context import (
+    ContextClass,
+    attention_classes,
+    kv_bytes_per_token,
+    state_bytes_per_sequence,
+)
+from ctxsim.geometry.layout import KvLayout
+from ctxsim.geometry.sequence import lone_sequence
+from ctxsim.geometry.spans import UNBOUNDED, Extent, Span
+
+__all__ = [
+    "UNBOUNDED",
+    "BatchTotals",
+    "ContextClass",
+    "Extent",
+    "KvLayout",
+    "Span",
+    "attention_classes",
+    "kv_bytes_per_token",
+    "lone_sequence",
+    "state_bytes_per_sequence",
+]

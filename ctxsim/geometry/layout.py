@@ -1,0 +1,63 @@
+"""Bytes a sequence of a given length holds: exactly (capacity, swaps), and in blocks (what an engine allocates)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ctxsim.geometry.context import attention_classes, state_bytes_per_sequence
+from ctxsim.geometry.spans import Span
+from ctxsim.spec.model import ModelSpec
+
+
+class KvLayout:
+    """Bytes and blocks of sequences of one model in one replica.
+
+    ``block_size``: tokens a block. A window layer keeps its window in whole blocks plus one (the window straddles
+    block borders), as vLLM's hybrid allocator does.
+    """
+
+    def __init__(self, held: Sequence[tuple[Span, float]], state_bytes: float = 0, block_size: int = 16) -> None:
+        self.held = tuple(held)
+        self.state_bytes = state_bytes
+        self.block_size = block_size
+        growing = [b for span, b in self.held if span.kind in ("full", "topk")]
+        self._full_block_bytes = sum(growing) * block_size
+        self._windows = [
+            (-(-span.tokens // block_size) + 1, b * block_size)
+            for span, b in self.held
+            if span.kind in ("sliding", "chunked")
+        ]
+
+    @classmethod
+    def of(cls, model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1, block_size: int = 16) -> KvLayout:
+        """The layout of a model; every rank of a replica keeps its share of state."""
+        classes = attention_classes(model, kv_dtype, tensor_parallel)
+        held = [(c.held, c.bytes_per_token) for c in classes]
+        return cls(held, state_bytes_per_sequence(model), block_size)
+
+    def held_bytes(self, tokens: Any, minimum: Callable[..., Any] = min) -> Any:
+        """Bytes a context of ``tokens`` needs, without block rounding (arrays with numpy.minimum)."""
+        return self.state_bytes + sum(b * span.held_tokens(tokens, minimum) for span, b in self.held)
+
+    def footprint_bytes(self, tokens: int) -> float:
+        """Bytes of the blocks that hold a context of ``tokens``."""
+        blocks = -(-tokens // self.block_size)
+        windows = sum(min(blocks, most) * block_bytes for most, block_bytes in self._windows)
+        return self.state_bytes + blocks * self._full_block_bytes + windows
+
+    def next_block_bytes(self, tokens: int) -> float:
+        """Bytes a sequence of ``tokens`` takes when it next crosses into a new block."""
+        blocks = -(-tokens // self.block_size)
+        return self._full_block_bytes + sum(b for most, b in self._windows if blocks < most)
+
+    def tokens_until_cheaper(self, tokens: int) -> int:
+        """Tokens a sequence of ``tokens`` grows by until some window layer has all its blocks; 0: none will."""
+        blocks = -(-tokens // self.block_size)
+        limits = [most for most, _ in self._windows if blocks < most]
+        return (min(limits) - 1) * self.block_size + 1 - tokens if limits else 0
+
+    @property
+    def block_bytes(self) -> float:
+        """Bytes of one block in every class at once: what one entry of a server's block count holds."""
+        return self._full_block_bytes + sum(b for _, b in self._windows)

@@ -1,0 +1,111 @@
+"""Weight matrices that the families share: attention, feed-forward, experts, latent attention.
+
+Biases are counted with the matrix they belong to. Operation names are those the cost model groups by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctxsim.spec.model import Attention, AttentionKind, Matrix
+
+GATED = 3
+"""Projections of a gated feed-forward: gate, up and down. A plain one has two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The widths of softmax attention: hidden size, query heads, KV heads, and values a head."""
+
+    hidden_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+
+    @property
+    def width(self) -> int:
+        """Values of all query heads of one token."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Values of K, or of V, of one token in one layer."""
+        return self.num_kv_heads * self.head_dim
+
+
+def attention(
+    heads: Heads,
+    kind: AttentionKind = "full",
+    window_tokens: int | None = None,
+    *,
+    qkv_bias: bool = False,
+    out_bias: bool = False,
+    output_gate: bool = False,
+    quantized: bool = True,
+) -> Attention:
+    """Softmax attention with projections for Q, K, V and the output.
+
+    ``output_gate``: the query projection also yields a gate of its own width (Qwen3-Next).
+    """
+    query_width = heads.width * (2 if output_gate else 1)
+    matrices = (
+        *qkv(heads.hidden_size, query_width, heads.kv_width, heads.num_kv_heads, qkv_bias, quantized),
+        projection("attention_out", heads.width, heads.hidden_size, bias=out_bias, quantized=quantized),
+    )
+    return Attention(kind, heads.num_heads, heads.num_kv_heads, heads.head_dim, heads.head_dim, matrices, window_tokens)
+
+
+def qkv(
+    hidden_size: int, query_width: int, kv_width: int, num_kv_heads: int, bias: bool, quantized: bool = True
+) -> tuple[Matrix, Matrix]:
+    """The query projection, and the K and V projections that split into no more shards than KV heads."""
+    return (
+        projection("qkv", hidden_size, query_width, bias=bias, quantized=quantized),
+        projection("qkv", hidden_size, 2 * kv_width, bias=bias, quantized=quantized, max_shards=num_kv_heads),
+    )
+
+
+def projection(
+    operation: str,
+    inputs: int,
+    outputs: int,
+    *,
+    bias: bool = False,
+    quantized: bool = True,
+    max_shards: int | None = None,
+) -> Matrix:
+    """One linear layer of ``inputs`` x ``outputs`` weights, with one bias an output."""
+    return Matrix(operation, inputs * outputs, outputs if bias else 0, max_shards, quantized)
+
+
+def mlp(
+    hidden_size: int, width: int, *, projections: int = GATED, bias: bool = False, operation: str = "mlp"
+) -> Matrix:
+    """A dense feed-forward of that width: gate, up and down, or only up and down."""
+    biases = (projections - 1) * width + hidden_size if bias else 0
+    return Matrix(operation, projections * hidden_size * width, biases)
+
+
+def router(hidden_size: int, num_experts: int, *, biases: int = 0, gates: int = 0) -> Matrix:
+    """The projection that scores the experts; every rank holds it in full.
+
+    ``gates``: further single outputs beside the scores, as the gate of a shared expert.
+    """
+    return Matrix("router", hidden_size * (num_experts + gates), biases, max_shards=1, quantized=False)
+
+
+def experts(hidden_size: int, width: int, num_experts: int, per_token: int, *, bias: bool = False) -> Matrix:
+    """The routed experts: gated feed-forwards of that width, ``per_token`` of them used by a token."""
+    biases = num_experts * ((GATED - 1) * width + hidden_size) if bias else 0
+    return Matrix(
+        "experts",
+        num_experts * GATED * hidden_size * width,
+        biases,
+        experts=num_experts,
+        experts_per_token=per_token,
+    )
+
+
+def shared_experts(hidden_size: int, width: int) -> Matrix:
+    """The experts that every token passes, as one gated feed-forward of their summed width."""
+    return mlp(hidden_size, width, operation="shared_experts")

@@ -1,0 +1,161 @@
+"""What a language model is to the cost model: weight matrices, layers, and how each layer keeps context."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+AttentionKind = Literal["full", "sliding", "chunked"]
+StateKind = Literal["linear", "ssm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Weights that one operation multiplies each token with (several matrices of one operation may be summed).
+
+    ``parameters`` counts all experts together; ``max_shards`` is into how many pieces tensor parallelism can
+    cut it (None: any number, 1: every rank holds a full copy, n: at most n, as K and V by their heads).
+    """
+
+    operation: str
+    parameters: int
+    biases: int = 0
+    max_shards: int | None = None
+    quantized: bool = True
+    experts: int = 1
+    experts_per_token: int = 1
+
+    @property
+    def total_parameters(self) -> int:
+        """Weights and biases of all experts."""
+        return self.parameters + self.biases
+
+    @property
+    def active_parameters(self) -> int:
+        """Weights and biases that one token touches."""
+        return self.total_parameters * self.experts_per_token // self.experts
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Softmax attention over a KV cache: all of the context, a sliding window, or the current chunk.
+
+    ``window_tokens``: the window (sliding) or the chunk (chunked); None for full attention.
+    """
+
+    kind: AttentionKind
+    num_heads: int
+    num_kv_heads: int
+    qk_head_dim: int
+    v_head_dim: int
+    matrices: tuple[Matrix, ...]
+    window_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatentAttention:
+    """Multi-head latent attention (DeepSeek-V2): one latent row a token, shared by all heads.
+
+    With ``index_topk`` an indexer (DeepSeek sparse attention) picks that many tokens to attend to; it keeps
+    ``index_key_bytes`` a token of its own, whatever the KV dtype.
+    """
+
+    num_heads: int
+    kv_lora_rank: int
+    qk_rope_head_dim: int
+    qk_nope_head_dim: int
+    v_head_dim: int
+    matrices: tuple[Matrix, ...]
+    index_topk: int | None = None
+    index_num_heads: int = 0
+    index_head_dim: int = 0
+    index_key_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateMixer:
+    """A layer with a constant state per sequence instead of a KV cache: linear attention or a state-space model.
+
+    ``state_bytes``: recurrent and convolution state of one sequence in one layer.
+    ``state_flop_per_token``: update and read-out of the state, beside the matrices.
+    """
+
+    kind: StateKind
+    state_bytes: int
+    state_flop_per_token: int
+    matrices: tuple[Matrix, ...]
+
+
+Mixer = Attention | LatentAttention | StateMixer
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One decoder layer: a mixer, its feed-forward matrices (mlp, router, experts, shared experts), its norms.
+
+    ``all_reduces``: how often tensor parallelism sums activations over the ranks (1 where attention and
+    feed-forward run in parallel on one input, else 2).
+    """
+
+    mixer: Mixer
+    feed_forward: tuple[Matrix, ...]
+    norm_parameters: int
+    all_reduces: int = 2
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """Every weight matrix of the layer."""
+        return (*self.mixer.matrices, *self.feed_forward)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's geometry, read once from its configuration; hashable.
+
+    ``layers``: one entry a layer, in order; equal layers are equal objects. ``embedding_parameters``: the input
+    tables (token, position). ``head``: the output projection; with ``tied_head`` it is the input table and adds
+    no parameters. ``defaulted_fields``: configuration keys that were absent and took their family's default.
+    """
+
+    name: str
+    family: str
+    hidden_size: int
+    vocab_size: int
+    max_context_tokens: int
+    layers: tuple[Layer, ...]
+    embedding_parameters: int
+    head: Matrix
+    tied_head: bool
+    final_norm_parameters: int
+    defaulted_fields: tuple[str, ...] = ()
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers."""
+        return len(self.layers)
+
+    @cached_property
+    def layer_counts(self) -> dict[Layer, int]:
+        """Distinct layers and how many there are of each, in order of first appearance."""
+        return dict(Counter(self.layers))
+
+    @property
+    def num_parameters(self) -> int:
+        """All stored parameters: embedding, layers, norms, and the output head unless it is tied."""
+        head = 0 if self.tied_head else self.head.total_parameters
+        layers = sum(
+            n * (layer.norm_parameters + sum(m.total_parameters for m in layer.matrices))
+            for layer, n in self.layer_counts.items()
+        )
+        return self.embedding_parameters + head + self.final_norm_parameters + layers
+
+    @property
+    def num_active_parameters(self) -> int:
+        """Parameters one token touches: without the input embedding table, with the output head."""
+        layers = sum(
+            n * (layer.norm_parameters + sum(m.active_parameters for m in layer.matrices))
+            for layer, n in self.layer_counts.items()
+        )
+        return layers + self.head.total_parameters + self.final_norm_parameters

@@ -1,0 +1,102 @@
+"""How the model is deployed and served: vLLM's knobs by vLLM's names, and what the run is judged by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ctxsim.spec.quantity import Bytes, BytesOrAuto, Seconds, UsdPerByteS, UsdPerJoule, UsdPerS, Warmup
+from ctxsim.spec.validation import FieldError, Spec
+from ctxsim.units import parse
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Dtype = Literal["bf16", "fp8", "int8", "int4"]
+Router = Literal["round_robin", "session_affinity"]
+Residency = Literal["keep", "swap", "recompute", "cheapest", "clairvoyant"]
+
+
+class Deployment(Spec):
+    """Copies of the model and how each is cut over accelerators."""
+
+    replicas: Count = 1
+    tensor_parallel: Count = 1
+    pipeline_parallel: Count = 1
+    expert_parallel: Count = 1
+    accelerators_per_node: Count = 8
+    router: Router = "round_robin"
+
+    @model_validator(mode="after")
+    def _supported(self) -> Deployment:
+        for name in ("pipeline_parallel", "expert_parallel"):
+            found = getattr(self, name)
+            if found != 1:
+                raise FieldError(name, f"expected 1 (more is not modelled in this version), found {found}; set 1")
+        return self
+
+    @property
+    def accelerators(self) -> int:
+        """Accelerators of all replicas together."""
+        return self.replicas * self.tensor_parallel
+
+
+class Serving(Spec):
+    """One replica's engine settings.
+
+    ``activation_peak``: the most memory a pass needs for activations, per accelerator ("auto": from the
+    model's shape). ``runtime_reserve``: what context, graphs and communication buffers hold, per accelerator;
+    1 GiB by default is an assumption. ``iteration_overhead``: host time of each iteration.
+    ``num_gpu_blocks_override``: the number of KV blocks, from a server's log, instead of the derived one.
+    """
+
+    gpu_memory_utilization: Ratio = 0.92
+    block_size: Count = 16
+    max_num_seqs: Count = 256
+    max_num_batched_tokens: Count = 2048
+    max_model_len: Count | None = None
+    weight_dtype: Dtype = "bf16"
+    kv_dtype: Dtype = "bf16"
+    enable_prefix_caching: bool = True
+    scheduler: Literal["fcfs"] = "fcfs"
+    residency: Residency = "swap"
+    host_tier: Literal["exclusive", "inclusive"] = "exclusive"
+    host_kv_capacity: Bytes = 0.0
+    disk_kv_capacity: Bytes = 0.0
+    num_gpu_blocks_override: Count | None = None
+    activation_peak: BytesOrAuto = "auto"
+    runtime_reserve: Bytes = parse("1 GiB", "bytes")
+    iteration_overhead: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _budget_covers_batch(self) -> Serving:
+        # vLLM refuses it too: one decoding token of every running sequence must fit one iteration.
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            message = f"expected at least max_num_seqs ({self.max_num_seqs}), found {self.max_num_batched_tokens}"
+            raise FieldError("max_num_batched_tokens", f"{message}; raise it or lower max_num_seqs")
+        return self
+
+
+class Slo(Spec):
+    """What a request must meet to count as good: time to first token and time per output token."""
+
+    ttft: Seconds | None = None
+    tpot: Seconds | None = None
+    percentile: Annotated[float, Field(gt=0, lt=100)] = 95.0
+
+
+class PriceOverride(Spec):
+    """Prices that replace those of the hardware profile and its host; what is absent stays as they have it."""
+
+    accelerator: UsdPerS | None = None
+    host_memory: UsdPerByteS | None = None
+    disk: UsdPerByteS | None = None
+    energy: UsdPerJoule | None = None
+
+
+class Run(Spec):
+    """One simulation: its random seed, how long at most, and how much of its beginning is not counted."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    horizon: Seconds | None = None
+    warmup: Warmup = "auto"
