@@ -11,8 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from ctxsim.errors import nearest, shorten
+from difflib import get_close_matches
 
 _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
@@ -141,8 +140,8 @@ def parse(text: str, dimension: str) -> float:
 
 
 def exact(value: float, dimension: str) -> str:
-    """The quantity as text that parses back to the very same float: ``exact(1e9, "bytes")`` is "1000000000.0 B"."""
-    return f"{value!r} {DIMENSIONS[dimension].si_unit}"
+    """The quantity as text that parses back to the very same float: ``exact(1e9, "bytes")`` is "1000000000 B"."""
+    return f"{repr(value).removesuffix('.0')} {DIMENSIONS[dimension].si_unit}"
 
 
 def show(value: float, dimension: str) -> str:
@@ -157,15 +156,15 @@ def show(value: float, dimension: str) -> str:
 
 def _checked(value: float, text: str, kind: Dimension) -> float:
     if not math.isfinite(value):
-        raise UnitError(f'expected {kind.words} of finite size, found "{shorten(text)}"; write e.g. "{kind.example}"')
+        raise UnitError(f'expected {kind.words} of finite size, found {_quoted(text)}; write e.g. "{kind.example}"')
     if value < 0:
-        raise UnitError(f'expected {kind.words} of at least zero, found "{shorten(text)}"; write e.g. "{kind.example}"')
+        raise UnitError(f'expected {kind.words} of at least zero, found {_quoted(text)}; write e.g. "{kind.example}"')
     return value
 
 
 def _not_a_quantity(text: str, kind: Dimension) -> str:
     wanted = "of finite size" if _NOT_FINITE.match(text) else "as a number with its unit"
-    return f'expected {kind.words} {wanted}, found "{shorten(text)}"; write e.g. "{kind.example}"'
+    return f'expected {kind.words} {wanted}, found {_quoted(text)}; write e.g. "{kind.example}"'
 
 
 def _wrong_unit(unit: str, kind: Dimension) -> str:
@@ -174,7 +173,7 @@ def _wrong_unit(unit: str, kind: Dimension) -> str:
     for other in DIMENSIONS.values():
         if unit in other.units:
             return f'expected {kind.words}, found "{unit}", which is {other.words}{suggestion}'
-    return f'expected {kind.words}, found the unknown unit "{shorten(unit)}"{suggestion}'
+    return f"expected {kind.words}, found the unknown unit {_quoted(unit)}{suggestion}"
 
 
 def _suggestion(unit: str, kind: Dimension) -> str:
@@ -186,7 +185,8 @@ def _suggestion(unit: str, kind: Dimension) -> str:
     same = [known for known in kind.units if known.lower() in (respelled.lower(), f"{respelled}/s".lower())]
     if same:
         return "; did you mean " + " or ".join(f'"{known}"' for known in same) + "?"
-    return nearest(unit, kind.units) or f'; write e.g. "{kind.example}"'
+    close = get_close_matches(unit, kind.units, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f'; write e.g. "{kind.example}"'
 
 
 def _respell(unit: str) -> str:
@@ -197,3 +197,9 @@ def _respell(unit: str) -> str:
     spelled = re.sub(r"(^|/)(mins|minutes?)$", r"\1min", spelled, flags=re.IGNORECASE)
     spelled = re.sub(r"^(secs?|seconds?)$", "s", spelled, flags=re.IGNORECASE)
     return re.sub(r"^\$(?=/)", "USD", spelled)
+
+
+def _quoted(text: str) -> str:
+    """The text in double quotes, cut to a readable length and with unprintable characters escaped."""
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    return f'"{shown if shown.isprintable() else repr(shown)[1:-1]}"'

@@ -78,8 +78,7 @@ def _accelerators_that_fit(scenario: Scenario) -> int | None:
     for ranks in range(scenario.deployment.tensor_parallel + 1, scenario.hardware.max_accelerators + 1):
         if all(number % ranks == 0 for number in heads):
             deployment = scenario.deployment.model_copy(update={"tensor_parallel": ranks})
-            file = scenario.file.model_copy(update={"deployment": deployment})
-            cost = CostModel(replace(scenario, file=file))
+            cost = CostModel(replace(scenario, deployment=deployment))
             if cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens):
                 return ranks
     return None

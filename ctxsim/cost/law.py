@@ -26,13 +26,17 @@ class Law(Protocol):
         ...
 
 
-class _Line(NamedTuple):
-    """Compute and memory time of one operation at iteration k: start + k * growth each."""
+class _Slopes(NamedTuple):
+    """Seconds of an attention kernel per pair and per touched token, for compute and for memory."""
 
-    compute_s: float
-    compute_growth_s: float
-    hbm_s: float
-    hbm_growth_s: float
+    span: int
+    compute_per_pair_s: float
+    compute_per_touched_s: float
+    hbm_per_touched_s: float
+
+
+# Compute and memory time of one operation at iteration k: (compute_s, its growth, hbm_s, its growth).
+_Line = tuple[float, float, float, float]
 
 
 class RooflineLaw:
@@ -42,16 +46,19 @@ class RooflineLaw:
     """
 
     def __init__(self, operations: tuple[Operation, ...], rates: Rates, overhead_s: float) -> None:
-        self._fixed = tuple(op for op in operations if op.span is None)
-        self._by_context = tuple(op for op in operations if op.span is not None)
         self._rates = rates
         self._overhead_s = overhead_s
         self._fixed_s: dict[tuple[int, int], float] = {}
+        self._fixed = tuple(op for op in operations if op.span is None)
+        by_context = [op for op in operations if op.span is not None]
+        self._kernels = tuple(self._slopes(op) for op in by_context if _is_kernel(op))
+        self._mixed = tuple(op for op in by_context if not _is_kernel(op))
 
     def __call__(self, batch: BatchTotals) -> list[Piece]:
         """The pieces of a batch that repeats; see Law."""
         fixed_s = self._fixed_seconds(batch)
-        lines = [self._line(op, batch) for op in self._by_context]
+        lines = [_kernel_line(kernel, batch) for kernel in self._kernels]
+        lines += [self._line(op, batch) for op in self._mixed]
         pieces: list[Piece] = []
         start = 0
         while True:
@@ -60,11 +67,21 @@ class RooflineLaw:
                 top_s, top_growth_s, crossing = _longer(line, start)
                 first_s += top_s
                 growth_s += top_growth_s
-                until = min(until, crossing)
+                if crossing < until:
+                    until = crossing
             pieces.append(Piece(until, first_s, growth_s))
             if until == UNBOUNDED:
                 return pieces
             start = until
+
+    def _slopes(self, op: Operation) -> _Slopes:
+        assert op.span is not None
+        return _Slopes(
+            op.span,
+            op.flop_per_pair / op.flop_per_s,
+            op.flop_per_touched / op.flop_per_s,
+            op.bytes_per_touched / self._rates.hbm_bytes_per_s,
+        )
 
     def _fixed_seconds(self, batch: BatchTotals) -> float:
         key = (batch.new_tokens, batch.sequences)
@@ -86,7 +103,7 @@ class RooflineLaw:
         span = op.span
         assert span is not None
         flop_growth = batch.pairs_growth[span] * op.flop_per_pair + batch.touched_growth[span] * op.flop_per_touched
-        return _Line(
+        return (
             op.flop(batch) / op.flop_per_s,
             flop_growth / op.flop_per_s,
             op.hbm_bytes(batch) / self._rates.hbm_bytes_per_s,
@@ -94,18 +111,36 @@ class RooflineLaw:
         )
 
 
+def _is_kernel(op: Operation) -> bool:
+    """Whether an operation depends on pairs and touched tokens alone, as attention kernels do."""
+    return not (op.flop_per_token or op.flop_per_decode_token or op.flop_per_sequence or op.bytes_per_pass)
+
+
+def _kernel_line(kernel: _Slopes, batch: BatchTotals) -> _Line:
+    span, per_pair_s, per_touched_s, hbm_per_touched_s = kernel
+    touched, growth = batch.touched[span], batch.touched_growth[span]
+    return (
+        batch.pairs[span] * per_pair_s + touched * per_touched_s,
+        batch.pairs_growth[span] * per_pair_s + growth * per_touched_s,
+        touched * hbm_per_touched_s,
+        growth * hbm_per_touched_s,
+    )
+
+
 def _longer(line: _Line, start: int) -> tuple[float, float, int]:
     """Time and growth of the longer side at iteration ``start``, and the first iteration at which the other leads."""
-    compute_s = line.compute_s + start * line.compute_growth_s
-    hbm_s = line.hbm_s + start * line.hbm_growth_s
-    if (compute_s, line.compute_growth_s) >= (hbm_s, line.hbm_growth_s):
-        top_s, growth_s, other_s, other_growth_s = compute_s, line.compute_growth_s, hbm_s, line.hbm_growth_s
+    compute_s, compute_growth_s, hbm_s, hbm_growth_s = line
+    if start:
+        compute_s += start * compute_growth_s
+        hbm_s += start * hbm_growth_s
+    if compute_s > hbm_s or (compute_s == hbm_s and compute_growth_s >= hbm_growth_s):
+        lead_s, lead_growth_s, gap_growth_s = compute_s, compute_growth_s, hbm_growth_s - compute_growth_s
     else:
-        top_s, growth_s, other_s, other_growth_s = hbm_s, line.hbm_growth_s, compute_s, line.compute_growth_s
-    if other_growth_s <= growth_s:
-        return top_s, growth_s, UNBOUNDED
-    steps = (top_s - other_s) / (other_growth_s - growth_s)
-    return top_s, growth_s, start + int(steps) + 1 if steps < 1e15 else UNBOUNDED
+        lead_s, lead_growth_s, gap_growth_s = hbm_s, hbm_growth_s, compute_growth_s - hbm_growth_s
+    if gap_growth_s <= 0:
+        return lead_s, lead_growth_s, UNBOUNDED
+    steps = abs(compute_s - hbm_s) / gap_growth_s
+    return lead_s, lead_growth_s, start + int(steps) + 1 if steps < UNBOUNDED // 2 else UNBOUNDED
 
 
 def course_s(pieces: list[Piece], iterations: int) -> float:

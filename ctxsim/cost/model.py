@@ -90,11 +90,11 @@ class CostModel:
 def _rates(scenario: Scenario, machine: Machine) -> Rates:
     hardware, ranks = scenario.hardware, scenario.deployment.tensor_parallel
     bf16: Any = _replaced(machine.bf16_flop_per_s, hardware.peak_flop_per_s("bf16"))
-    weights = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
-    wide = machine.bf16_flop_per_s is not None or weights is None
+    weights: Any = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
+    widened = weights is None or machine.bf16_flop_per_s is not None
     return Rates(
         bf16_flop_per_s=ranks * bf16,
-        weight_flop_per_s=ranks * (bf16 if wide else weights),
+        weight_flop_per_s=ranks * (bf16 if widened else weights),
         hbm_bytes_per_s=ranks * _replaced(machine.hbm_bytes_per_s, hardware.hbm_bytes_per_s),
         link_bytes_per_s=hardware.scale_up_bytes_per_s,
     )

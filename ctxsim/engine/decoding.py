@@ -104,14 +104,17 @@ class IncrementalBatch:
 
     def demand_bytes(self, iterations: int) -> float:
         """See DecodeBatch."""
+        phase = -self._step % self._size
         if iterations == 1:
-            return self._blocks[-self._step % self._size]
+            return self._blocks[phase]
         cycles, rest = divmod(iterations, self._size)
-        return cycles * self._cycle_bytes + sum(self._blocks[-(self._step + i) % self._size] for i in range(rest))
+        below = phase + 1 - rest
+        blocks = self._blocks[below : phase + 1] if below >= 0 else self._blocks[: phase + 1] + self._blocks[below:]
+        return cycles * self._cycle_bytes + sum(blocks)
 
     def fitting_iterations(self, free_bytes: float, limit: int) -> int:
         """See DecodeBatch."""
-        if self.demand_bytes(limit) <= free_bytes:
+        if (limit // self._size + 1) * self._cycle_bytes <= free_bytes or self.demand_bytes(limit) <= free_bytes:
             return limit
         cycles = int(free_bytes // self._cycle_bytes)
         left = free_bytes - cycles * self._cycle_bytes

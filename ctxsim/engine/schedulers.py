@@ -27,22 +27,21 @@ class Fcfs:
     def plan(self, core: EngineCore) -> Plan:
         """See Scheduler."""
         plan = Plan()
-        while core.decodes.demand_bytes(1) > core.free_bytes:
+        while (growth_bytes := core.decodes.demand_bytes(1)) > core.free_bytes:
             plan.preempted.append(core.preempt_last())
         budget = core.limits.max_num_batched_tokens - len(core.decodes)
         if core.partial is not None and budget > 0:
             budget -= self._add_chunk(plan, core.partial, budget)
         if not plan.preempted:
-            budget = self._admit(core, plan, budget)
+            budget = self._admit(core, plan, budget, growth_bytes)
         self._bound(core, plan, budget)
         return plan
 
-    def _admit(self, core: EngineCore, plan: Plan, budget: int) -> int:
+    def _admit(self, core: EngineCore, plan: Plan, budget: int, growth_bytes: float) -> int:
         """Admits from the head of the queue until something runs out; returns the budget left."""
         while core.waiting and budget > 0 and len(core.running) < core.limits.max_num_seqs:
             request = core.waiting[0]
-            room = core.free_bytes - core.decodes.demand_bytes(1)
-            if core.layout.footprint_bytes(request.prefill_tokens) > room:
+            if core.layout.footprint_bytes(request.prefill_tokens) > core.free_bytes - growth_bytes:
                 break
             core.admit(request)
             plan.admitted.append(request)

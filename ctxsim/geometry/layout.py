@@ -43,16 +43,22 @@ class KvLayout:
     def footprint_bytes(self, tokens: int) -> float:
         """Bytes of the blocks that hold a context of ``tokens``."""
         blocks = -(-tokens // self.block_size)
-        windows = sum(min(blocks, most) * block_bytes for most, block_bytes in self._windows)
-        return self.state_bytes + blocks * self._full_block_bytes + windows
+        taken = self.state_bytes + blocks * self._full_block_bytes
+        for most, block_bytes in self._windows:
+            taken += min(blocks, most) * block_bytes
+        return taken
 
     def next_block_bytes(self, tokens: int) -> float:
         """Bytes a sequence of ``tokens`` takes when it next crosses into a new block."""
+        if not self._windows:
+            return self._full_block_bytes
         blocks = -(-tokens // self.block_size)
         return self._full_block_bytes + sum(b for most, b in self._windows if blocks < most)
 
     def tokens_until_cheaper(self, tokens: int) -> int:
         """Tokens a sequence of ``tokens`` grows by until some window layer has all its blocks; 0: none will."""
+        if not self._windows:
+            return 0
         blocks = -(-tokens // self.block_size)
         limits = [most for most, _ in self._windows if blocks < most]
         return (min(limits) - 1) * self.block_size + 1 - tokens if limits else 0

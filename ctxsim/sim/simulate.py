@@ -59,7 +59,8 @@ def simulate(
         completed_sessions=_completed_sessions(scenario, sessions),
     )
     summary = summarise(scenario, cost, history)
-    return Simulation(scenario, seed, summary, requests, sessions, history.runs, warnings_of(scenario, journal))
+    warnings = (*source.warnings, *warnings_of(scenario, journal))
+    return Simulation(scenario, seed, summary, requests, sessions, history.runs, warnings)
 
 
 def request_table(journal: Journal) -> Table:

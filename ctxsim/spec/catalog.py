@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from ctxsim.errors import Fault, SpecError, nearest, shorten
+from ctxsim.errors import Fault, SpecError, shorten
 
 Kind = Literal["hardware", "host", "model", "technique", "scenario"]
 
@@ -21,7 +22,7 @@ FOLDERS: Mapping[Kind, str] = {
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOTS = (_PACKAGE / "_data", _PACKAGE.parent)
-_SUFFIXES = (".yaml", ".json")
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def names(kind: Kind) -> list[str]:
@@ -30,7 +31,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def find(kind: Kind, name_or_path: str) -> Path:
-    """The file of a shipped name, or the path as given where it has a suffix or a folder, or names a file.
+    """The file of a shipped name, or the path as given where it has a suffix or a folder in it.
 
     A path is not opened here: reading it reports a missing file. Raises SpecError for an unknown name.
     """
@@ -59,5 +60,11 @@ def _shipped(kind: Kind) -> dict[str, Path]:
 
 
 def _what_would_do(kind: Kind, name: str) -> str:
+    """The one name that is meant where it is clear, else the three nearest, else all that are known."""
     known = names(kind)
-    return nearest(name, known) or f"; known: {', '.join(known) or 'none'}"
+    close = get_close_matches(name.lower(), known, n=1, cutoff=0.85) or get_close_matches(
+        name.lower(), known, n=3, cutoff=0.5
+    )
+    if close:
+        return "; did you mean " + " or ".join(f'"{match}"' for match in close) + "?"
+    return f"; known: {', '.join(known) or 'none'}"

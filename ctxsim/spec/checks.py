@@ -66,7 +66,7 @@ def length_faults(workload: Workload, max_model_len: int, document: Document) ->
     if tokens > max_model_len:
         wanted = f"expected {formula} of at most max_model_len ({max_model_len} tokens)"
         would_do = "shorten it or raise serving.max_model_len"
-        yield document.fault(("workload", field), f"{wanted}, found {tokens:g}; {would_do}")
+        yield document.fault(("workload", field), f"{wanted}, found {tokens:.0f}; {would_do}")
 
 
 def trace_faults(workload: Workload, document: Document) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, StreamMark
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ctxsim.errors import Fault, SpecError, shorten
@@ -181,16 +181,17 @@ def _read_text(path: Path) -> str:
 def _compose(text: str, path: str) -> Node | None:
     """The tree of nodes of one YAML document; raises SpecError at the place where the syntax breaks."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # an alias is refused later, so an anchor's name does not matter
     try:
         node: Node | None = yaml.compose(text)
     except MarkedYAMLError as error:
         raise SpecError(_syntax_fault(path, error.problem_mark, str(error.problem or error.context))) from None
     except RecursionError:
         raise SpecError(Fault(path, None, None, "", "expected a few levels of nesting, found too many")) from None
-    except (YAMLError, ValueError, AttributeError, TypeError, IndexError, OverflowError) as error:
-        # The parser lets a few plain exceptions through on malformed directives and escapes.
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError(_syntax_fault(path, None, detail)) from None
+    except Exception as error:
+        # The parser lets plain exceptions of many types through on malformed directives, tags and escapes.
+        detail = shorten(str(error).partition("\n")[0])
+        raise SpecError(_syntax_fault(path, None, f"the parser cannot read it ({detail})")) from None
     return node
 
 

@@ -76,7 +76,7 @@ def _model_type(document: Document) -> str:
     inside = isinstance(text, dict) and "model_type" in text
     found = text["model_type"] if isinstance(text, dict) and inside else document.data.get("model_type")
     known = SAME_AS.get(found, found) if isinstance(found, str) else None
-    if known in ADAPTERS:
+    if known is not None and known in ADAPTERS:
         return known
     loc = ("text_config", "model_type") if inside else ("model_type",)
     names = sorted({*ADAPTERS, *SAME_AS})

@@ -16,7 +16,8 @@ from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
-from ctxsim.spec.hardware import Hardware, load_hardware, read_host
+from ctxsim.spec.hardware import Hardware, load_hardware
+from ctxsim.spec.hardware_file import read_host
 from ctxsim.spec.model import ModelSpec
 from ctxsim.spec.models import load_model
 from ctxsim.spec.overrides import apply_overrides

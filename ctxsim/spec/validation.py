@@ -60,7 +60,7 @@ def _fault(detail: ErrorDetails, model_class: type[BaseModel], document: Documen
         would_do = nearest(name, known) or f"; known: {', '.join(known)}"
         return document.fault(loc, f'expected a known key, found "{shorten(name)}"{would_do}', at_key=True)
     if kind.startswith("union_tag"):
-        return _union_fault(kind, loc, value, context, document)
+        return _union_fault(loc, value, context, document)
     if isinstance(context.get("error"), FieldError):
         loc = (*loc, context["error"].field)
     return document.fault(loc, _message(kind, value, context, detail["msg"]))
@@ -105,7 +105,7 @@ def _number(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) else str(bound)
 
 
-def _union_fault(kind: str, loc: Loc, value: object, context: Mapping[str, Any], document: Document) -> Fault:
+def _union_fault(loc: Loc, value: object, context: Mapping[str, Any], document: Document) -> Fault:
     """The fault of a mapping whose ``kind`` is missing, unknown, or that is no mapping at all."""
     if not isinstance(value, dict):
         return document.fault(loc, f"expected a mapping with a kind, found {shown(value)}")

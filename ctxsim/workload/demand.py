@@ -25,7 +25,12 @@ class Demand:
 
 
 class Source(Protocol):
-    """The demands of one run. It holds the state of that run: make a new one for each."""
+    """The demands of one run. It holds the state of that run: make a new one for each.
+
+    ``warnings``: what a reader of the results must know about the demands.
+    """
+
+    warnings: tuple[str, ...]
 
     @property
     def num_requests(self) -> int | None:

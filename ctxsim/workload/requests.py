@@ -13,6 +13,8 @@ from ctxsim.workload.draws import Purpose, arrival_stream, length_stream
 class OpenRequests:
     """Requests that arrive whether or not earlier ones were answered."""
 
+    warnings: tuple[str, ...] = ()
+
     def __init__(self, spec: Requests, arrival: OpenArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed
 
@@ -40,6 +42,8 @@ class ClosedRequests:
     User u of U sends the first at u / U of a think time. The requests of the workload are dealt out in order of
     release, until they are used up; the k-th request of a user has the same lengths whoever else is served when.
     """
+
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, spec: Requests, arrival: ClosedArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed

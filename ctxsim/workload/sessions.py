@@ -62,6 +62,8 @@ class ClosedSessions:
     ``num_sessions`` were begun, or for ever; what a user draws does not depend on the other users.
     """
 
+    warnings: tuple[str, ...] = ()
+
     def __init__(self, spec: Sessions, users: int, seed: int) -> None:
         self._spec, self._users, self._seed = spec, users, seed
         self._documents: list[Iterator[int]] = []
@@ -107,6 +109,8 @@ class OpenSessions:
 
     All turns of a session are drawn when it begins, in order of arrival, so that no draw depends on completions.
     """
+
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, spec: Sessions, arrival: OpenArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed

@@ -17,6 +17,7 @@ class TraceSource:
 
     def __init__(self, table: TraceTable) -> None:
         self.table = table
+        self.warnings = table.warnings
 
     @property
     def num_requests(self) -> int | None:

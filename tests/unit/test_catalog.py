@@ -44,6 +44,12 @@ def test_a_shipped_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
             'did you mean "a100-80gb-sxm"?',
         ),
         (
+            "hardware",
+            "a100-80gb",
+            'hardware: expected the name of a hardware profile or a path to its file, found "a100-80gb"; '
+            'did you mean "a100-80gb-sxm" or "a100-80gb-pcie" or "h100-80gb-sxm"?',
+        ),
+        (
             "scenario",
             "paper-34b-50",
             'scenario: expected the name of a scenario or a path to its file, found "paper-34b-50"; '

@@ -92,6 +92,10 @@ def test_quoted_words_stay_text():
             "? [1, 2]\n: 3\n",
             "f.yaml:1:3: expected a word as a key, found a list or mapping; write e.g. name: value",
         ),
+        (
+            "---\n%YAML 9.9\n",
+            "f.yaml: expected YAML or JSON, found wrong syntax: the parser cannot read it ((9, 9))",
+        ),
         ("a: " + "[" * 5000, "f.yaml: expected a few levels of nesting, found too many"),
     ],
 )

@@ -210,7 +210,7 @@ def line_of(path: str, passage: str) -> int:
         ("79.11 GiB", "-1 GiB", "accelerator.hbm_bytes.value", "at least zero"),
         ("79.11 GiB", "81.11 GiB", "accelerator.hbm_bytes", "expected at most the nominal memory"),
         ("50.7 GB/s", "80 GB/s", "host_link.effective_bytes_per_s", "expected at most the datasheet rate"),
-        ("value: 0.80,", "value: 1.2,", "efficiency.matmul_ratio.value", "a number of at most 1.0, found 1.2"),
+        ("value: 0.80,", "value: 1.2,", "efficiency.matmul_ratio.value", "a number of at most 1, found 1.2"),
         ("value: 132,", "value: 13.2,", "accelerator.compute_units.value", "expected a whole number, found 13.2"),
         ("kind: nvlink", "kind: nvlnk", "scale_up.kind", 'did you mean "nvlink"?'),
         ("kind: nvlink", "kind: free", "scale_up.bytes_per_s", "expected no rate beside kind free"),

@@ -146,3 +146,9 @@ def test_closed_draws_do_not_depend_on_the_order_of_completions() -> None:
 def test_one_more_user_changes_nothing_for_the_others() -> None:
     few, more = (lengths_by_user(users, lambda _: 1.0, rounds=10) for users in (3, 4))
     assert few == {user: more[user] for user in few}
+
+
+def test_users_draw_for_themselves() -> None:
+    drawn = lengths_by_user(6, lambda _: 1.0, rounds=10)
+    for column in (0, 1):
+        assert len({tuple(lengths[column] for lengths in drawn[user]) for user in drawn}) == 6

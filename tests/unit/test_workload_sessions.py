@@ -155,3 +155,13 @@ def test_equal_seeds_give_equal_sessions_and_others_do_not() -> None:
     first, again, other = (turns_by_session(make_source(workload, seed), [2, 0]) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("drawn", ["document_tokens", "question_tokens", "answer_tokens", "think_time"])
+@pytest.mark.parametrize("arrival", [{"users": 6}, {"arrival": {"kind": "constant", "rate": "1 /s"}}])
+def test_sessions_draw_for_themselves(arrival: dict[str, Any], drawn: str) -> None:
+    """With all but one quantity fixed, no two sessions have the same turns."""
+    fixed = {"question_tokens": {"kind": "uniform", "min": 1, "max": 10**6}} if drawn == "question_tokens" else {}
+    workload = sessions(num_sessions=6, **arrival, **({drawn: ALL_DRAWN[drawn]} | fixed))
+    turns = turns_by_session(make_source(workload, 2), [0])
+    assert len({tuple(session) for session in turns.values()}) == 6

@@ -33,35 +33,54 @@ class Heads:
         return self.num_kv_heads * self.head_dim
 
 
-def attention(
-    heads: Heads,
-    kind: AttentionKind = "full",
-    window_tokens: int | None = None,
-    *,
-    qkv_bias: bool = False,
-    out_bias: bool = False,
-    output_gate: bool = False,
-    quantized: bool = True,
-) -> Attention:
-    """Softmax attention with projections for Q, K, V and the output.
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """How the projections of an attention are built.
 
-    ``output_gate``: the query projection also yields a gate of its own width (Qwen3-Next).
+    ``output_gate``: the query projection also yields a gate of its own width (Qwen3-Next). ``quantized``: whether
+    a quantised checkpoint quantises them.
     """
-    query_width = heads.width * (2 if output_gate else 1)
-    matrices = (
-        *qkv(heads.hidden_size, query_width, heads.kv_width, heads.num_kv_heads, qkv_bias, quantized),
-        projection("attention_out", heads.width, heads.hidden_size, bias=out_bias, quantized=quantized),
+
+    qkv_bias: bool = False
+    out_bias: bool = False
+    output_gate: bool = False
+    quantized: bool = True
+
+
+PLAIN = Linear()
+
+
+def attention(
+    heads: Heads, kind: AttentionKind = "full", window_tokens: int | None = None, linear: Linear = PLAIN
+) -> Attention:
+    """Softmax attention with projections for Q, K, V and the output."""
+    query_width = heads.width * (2 if linear.output_gate else 1)
+    return Attention(
+        kind,
+        heads.num_heads,
+        heads.num_kv_heads,
+        heads.head_dim,
+        heads.head_dim,
+        (
+            *qkv(heads, query_width, linear),
+            projection(
+                "attention_out",
+                heads.width,
+                heads.hidden_size,
+                bias=linear.out_bias,
+                quantized=linear.quantized,
+            ),
+        ),
+        window_tokens,
     )
-    return Attention(kind, heads.num_heads, heads.num_kv_heads, heads.head_dim, heads.head_dim, matrices, window_tokens)
 
 
-def qkv(
-    hidden_size: int, query_width: int, kv_width: int, num_kv_heads: int, bias: bool, quantized: bool = True
-) -> tuple[Matrix, Matrix]:
+def qkv(heads: Heads, query_width: int, linear: Linear) -> tuple[Matrix, Matrix]:
     """The query projection, and the K and V projections that split into no more shards than KV heads."""
+    size, bias, quantized = heads.hidden_size, linear.qkv_bias, linear.quantized
     return (
-        projection("qkv", hidden_size, query_width, bias=bias, quantized=quantized),
-        projection("qkv", hidden_size, 2 * kv_width, bias=bias, quantized=quantized, max_shards=num_kv_heads),
+        projection("qkv", size, query_width, bias=bias, quantized=quantized),
+        projection("qkv", size, 2 * heads.kv_width, bias=bias, quantized=quantized, max_shards=heads.num_kv_heads),
     )
 
 

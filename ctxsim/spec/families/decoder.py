@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
-from ctxsim.spec.families.blocks import Heads
+from ctxsim.spec.families.blocks import PLAIN, Heads, Linear
 from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
@@ -46,14 +46,14 @@ def window(reader: ConfigReader) -> int | None:
     return None if tokens is None or tokens >= reader.integer("max_position_embeddings") else tokens
 
 
-def windowed(reader: ConfigReader, heads: Heads, **projections: bool) -> Attention:
+def windowed(reader: ConfigReader, heads: Heads, linear: Linear = PLAIN) -> Attention:
     """Sliding attention where the model's window is on, else full attention."""
     tokens = window(reader)
-    return blocks.attention(heads, "full" if tokens is None else "sliding", tokens, **projections)
+    return blocks.attention(heads, "full" if tokens is None else "sliding", tokens, linear)
 
 
 def mixers_by_kind(
-    reader: ConfigReader, heads: Heads, kinds: Collection[str], **projections: bool
+    reader: ConfigReader, heads: Heads, kinds: Collection[str], linear: Linear = PLAIN
 ) -> dict[str, Attention]:
     """The attention of full and of sliding layers; sliding layers without a window are a fault."""
     reader.require(
@@ -61,7 +61,13 @@ def mixers_by_kind(
         "sliding_window",
         "expected a number of tokens, as some layers are sliding_attention, found nothing",
     )
-    return {FULL: blocks.attention(heads, **projections), SLIDING: windowed(reader, heads, **projections)}
+    return {FULL: blocks.attention(heads, linear=linear), SLIDING: windowed(reader, heads, linear)}
+
+
+def biased(reader: ConfigReader) -> Linear:
+    """Projections that all have biases where ``attention_bias`` says so."""
+    bias = reader.flag("attention_bias")
+    return Linear(qkv_bias=bias, out_bias=bias)
 
 
 def alike(reader: ConfigReader, layer: Layer) -> list[Layer]:

@@ -136,6 +136,7 @@ DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "granitemoehybrid": {
         **_DENSE,
         **_MAMBA,
+        "layer_types": None,
         "mamba_n_heads": 128,
         "mamba_n_groups": 1,
         "mamba_d_state": 256,

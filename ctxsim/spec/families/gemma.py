@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
-from ctxsim.spec.families.decoder import FULL, SLIDING, decoder, mixers_by_kind, read_heads
+from ctxsim.spec.families.decoder import FULL, SLIDING, biased, decoder, mixers_by_kind, read_heads
 from ctxsim.spec.model import Layer, ModelSpec
 
 GEMMA_NORMS = 4
@@ -24,8 +24,7 @@ def gemma3(reader: ConfigReader) -> ModelSpec:
 def _gemma(reader: ConfigReader, period: int, norms_a_head: int) -> ModelSpec:
     heads = read_heads(reader)
     kinds = reader.layer_kinds((FULL, SLIDING), lambda i: SLIDING if (i + 1) % period else FULL)
-    bias = reader.flag("attention_bias")
-    mixers = mixers_by_kind(reader, heads, kinds, qkv_bias=bias, out_bias=bias)
+    mixers = mixers_by_kind(reader, heads, kinds, biased(reader))
     feed_forward = (blocks.mlp(heads.hidden_size, reader.integer("intermediate_size")),)
     norms = GEMMA_NORMS * heads.hidden_size + norms_a_head * heads.head_dim
     return decoder(reader, [Layer(mixers[kind], feed_forward, norms) for kind in kinds])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
+from ctxsim.spec.families.blocks import Linear
 from ctxsim.spec.families.decoder import (
     FULL,
     NORMS,
@@ -24,7 +25,7 @@ def gpt_oss(reader: ConfigReader) -> ModelSpec:
     heads = read_heads(reader)
     kinds = reader.layer_kinds((FULL, SLIDING), lambda i: SLIDING if (i + 1) % 2 else FULL)
     bias = reader.flag("attention_bias")
-    mixers = mixers_by_kind(reader, heads, kinds, qkv_bias=bias, out_bias=bias, quantized=False)
+    mixers = mixers_by_kind(reader, heads, kinds, Linear(qkv_bias=bias, out_bias=bias, quantized=False))
     feed_forward = routed(
         reader,
         reader.integer("intermediate_size"),

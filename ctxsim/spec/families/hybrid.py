@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
 from ctxsim.spec.families.blocks import Heads
-from ctxsim.spec.families.decoder import FULL, LINEAR, NORMS, decoder, read_heads, routed, windowed
+from ctxsim.spec.families.decoder import FULL, LINEAR, NORMS, biased, decoder, read_heads, routed, windowed
 from ctxsim.spec.families.mamba import mamba1, mamba2
 from ctxsim.spec.families.states import FLOP_PER_VALUE, recurrent_bytes
 from ctxsim.spec.model import Layer, Matrix, ModelSpec, StateMixer
@@ -31,8 +31,7 @@ def jamba(reader: ConfigReader) -> ModelSpec:
 def granite_hybrid(reader: ConfigReader) -> ModelSpec:
     """Mamba-2 layers with a few attention layers; experts (perhaps none) and a shared MLP in every layer."""
     heads = read_heads(reader)
-    bias = reader.flag("attention_bias")
-    attention = blocks.attention(heads, qkv_bias=bias, out_bias=bias)
+    attention = blocks.attention(heads, linear=biased(reader))
     state, state_norms = mamba2(reader)
     kinds = reader.layer_kinds((FULL, LINEAR), lambda i: LINEAR)
     feed_forward, norms = _granite_feed_forward(reader), NORMS * heads.hidden_size

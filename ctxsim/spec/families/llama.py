@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
-from ctxsim.spec.families.decoder import NORMS, alike, decoder, read_heads, routed, windowed
+from ctxsim.spec.families.decoder import NORMS, alike, biased, decoder, read_heads, routed, windowed
 from ctxsim.spec.model import Layer, ModelSpec
 
 
 def llama(reader: ConfigReader) -> ModelSpec:
     """Full attention and a gated MLP in every layer."""
     heads = read_heads(reader)
-    bias = reader.flag("attention_bias")
     layer = Layer(
-        blocks.attention(heads, qkv_bias=bias, out_bias=bias),
+        blocks.attention(heads, linear=biased(reader)),
         (blocks.mlp(heads.hidden_size, reader.integer("intermediate_size"), bias=reader.flag("mlp_bias")),),
         NORMS * heads.hidden_size,
     )

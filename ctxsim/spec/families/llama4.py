@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
-from ctxsim.spec.families.decoder import CHUNKED, FULL, NORMS, decoder, read_heads, routed
+from ctxsim.spec.families.decoder import CHUNKED, FULL, NORMS, biased, decoder, read_heads, routed
 from ctxsim.spec.model import Layer, Matrix, ModelSpec
 
 
 def llama4(reader: ConfigReader) -> ModelSpec:
     """Experts in every ``interleave_moe_layer_step``-th layer (or those of ``moe_layers``), one of them shared."""
     heads = read_heads(reader)
-    bias = reader.flag("attention_bias")
     chunk = reader.integer("attention_chunk_size")
     mixers = {
-        FULL: blocks.attention(heads, qkv_bias=bias, out_bias=bias),
-        CHUNKED: blocks.attention(heads, "chunked", chunk, qkv_bias=bias, out_bias=bias),
+        FULL: blocks.attention(heads, linear=biased(reader)),
+        CHUNKED: blocks.attention(heads, "chunked", chunk, biased(reader)),
     }
     sparse, dense = _sparse(reader), _dense(reader)
     has_experts = _sparse_layers(reader)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
-from ctxsim.spec.families.blocks import Heads
-from ctxsim.spec.families.decoder import alike, decoder, equal_head_dim, read_heads
+from ctxsim.spec.families.blocks import Heads, Linear
+from ctxsim.spec.families.decoder import alike, biased, decoder, equal_head_dim, read_heads
 from ctxsim.spec.model import Layer, ModelSpec
 
 FALCON_WIDTH_RATIO = 4
@@ -18,10 +18,9 @@ LAYER_NORM = 2
 def cohere(reader: ConfigReader) -> ModelSpec:
     """One norm a layer (weights only), tied head, and a norm a head over Q and K where ``use_qk_norm`` says so."""
     heads = read_heads(reader)
-    bias = reader.flag("attention_bias")
     head_norms = heads.width + heads.kv_width if reader.flag("use_qk_norm") else 0
     layer = Layer(
-        blocks.attention(heads, qkv_bias=bias, out_bias=bias),
+        blocks.attention(heads, linear=biased(reader)),
         (blocks.mlp(heads.hidden_size, reader.integer("intermediate_size")),),
         heads.hidden_size + head_norms,
         all_reduces=1,
@@ -36,7 +35,7 @@ def falcon(reader: ConfigReader) -> ModelSpec:
     parallel = reader.flag("parallel_attn") or reader.flag("new_decoder_architecture")
     width = reader.optional_integer("intermediate_size") or FALCON_WIDTH_RATIO * heads.hidden_size
     layer = Layer(
-        blocks.attention(heads, qkv_bias=bias, out_bias=bias),
+        blocks.attention(heads, linear=Linear(bias, bias)),
         (blocks.mlp(heads.hidden_size, width, projections=2, bias=bias),),
         _falcon_norms(reader, parallel) * LAYER_NORM * heads.hidden_size,
         all_reduces=1 if parallel else 2,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
+from ctxsim.spec.families.blocks import Linear
 from ctxsim.spec.families.decoder import FULL, LINEAR, NORMS, decoder, read_heads, routed
 from ctxsim.spec.families.qwen import sparse_or_dense
 from ctxsim.spec.families.states import DELTA_FLOP_PER_VALUE, conv_bytes, recurrent_bytes
@@ -40,7 +41,7 @@ def _hybrid(reader: ConfigReader, feed_forwards: list[tuple[Matrix, ...]]) -> Mo
 def _gated_attention(reader: ConfigReader) -> Attention:
     bias = reader.flag("attention_bias")
     gate = reader.flag("attn_output_gate")
-    return blocks.attention(read_heads(reader), qkv_bias=bias, out_bias=bias, output_gate=gate)
+    return blocks.attention(read_heads(reader), linear=Linear(bias, bias, output_gate=gate))
 
 
 def _delta_net(reader: ConfigReader) -> StateMixer:

@@ -5,7 +5,6 @@ Format: AzurePublicDataset, 2023 (seven fractional digits) and 2024 (with an off
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from ctxsim.workload.traces import Floats, TraceTable, backward_warning, build_t
 
 COLUMNS = FORMAT_KEYS["azure"]
 
-_WALL_CLOCK = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:00)?", re.ASCII)
+# Years that fit into 64 bits of nanoseconds; numpy wraps around silently beyond them.
+_WALL_CLOCK = re.compile(r"((?:19|20|21)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:00)?", re.ASCII)
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 Row = tuple[np.datetime64, int, int]
@@ -51,16 +51,15 @@ def _rows(path: Path, text: str, header: tuple[str, ...]) -> list[Row]:
     faults = TraceFaults(path)
     rows: list[Row] = []
     places = [header.index(column) for column in COLUMNS]
-    lines = csv.reader(text.split("\n"))
-    next(cells for cells in lines if cells)
-    for cells in lines:
-        if not cells:
-            continue
+    lines = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+    next(lines)  # the header
+    for number, line in lines:
+        cells = line.strip().split(",")
         if len(cells) != len(header):
             wanted = f"expected {len(header)} cells ({', '.join(header)})"
-            faults.add(lines.line_num, "", f"{wanted}, found {len(cells)}; correct or remove the line")
+            faults.add(number, "", f"{wanted}, found {len(cells)}; correct or remove the line")
             continue
-        row = _row([cells[place] for place in places], lines.line_num, faults)
+        row = _row([cells[place] for place in places], number, faults)
         if row is not None:
             rows.append(row)
     faults.raise_if_any()

@@ -1,0 +1,38 @@
+# Every target does its own set-up: a virtual environment inside the checkout, from Python 3.11+ and pip alone.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PACKAGES := ctxsim.units ctxsim.errors ctxsim.spec ctxsim.geometry ctxsim.workload ctxsim.cost ctxsim.engine
+
+.PHONY: demo test lint docs bench clean
+
+demo: $(READY)
+	$(BIN)/ctxsim analyze yi-34b-50k-a100
+	$(BIN)/ctxsim simulate yi-34b-50k-a100
+	$(BIN)/ctxsim report yi-34b-50k-a100 -o reports/demo
+	@echo "open reports/demo/index.html"
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/ctxsim paper --markdown > docs/paper.md
+	$(BIN)/python docs/readme_figure.py
+	$(BIN)/python benchmarks/run.py --markdown > docs/performance.md
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv reports/demo
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,89 @@
+"""The arithmetic of an analysis, each formula with its numbers put in."""
+
+from __future__ import annotations
+
+from ctxsim.analysis.analyze import Analysis, decode_costs, prefill_costs
+from ctxsim.cost import OperationCost
+from ctxsim.units import show
+
+
+def show_work(analysis: Analysis) -> list[str]:
+    """Lines that a reader can follow with a pocket calculator, in the order of the keys."""
+    return [
+        *_memory(analysis),
+        *_pass(analysis, "prefill_s", prefill_costs(analysis.cost, analysis.session)),
+        *_pass(analysis, "decode_step_s", decode_costs(analysis.cost, analysis.session)),
+        *_decode_and_switch(analysis),
+        *_course(analysis),
+        *_bounds(analysis),
+    ]
+
+
+def _memory(a: Analysis) -> list[str]:
+    m, keys, serving = a.cost.memory, a.keys, a.scenario.serving
+    ranks = a.scenario.deployment.tensor_parallel
+    return [
+        f"hbm_bytes = {ranks} x {a.scenario.hardware.hbm_bytes:,.0f} B = {m.hbm_bytes:,.0f} B",
+        f"weight_bytes = {a.scenario.model.num_parameters:,} parameters in {serving.weight_dtype} = "
+        f"{m.weight_bytes:,.0f} B",
+        _capacity(a),
+        f"kv_bytes_per_session = KV of {a.session.document_tokens:,} tokens at {keys['kv_bytes_per_token']:,.0f} B "
+        f"a token (windows and states as they are) = {keys['kv_bytes_per_session']:,.0f} B",
+        f"concurrent_sessions = {keys['kv_capacity_bytes']:,.0f} / {keys['kv_bytes_per_session']:,.0f} = "
+        f"{keys['concurrent_sessions']:.4f}",
+    ]
+
+
+def _capacity(a: Analysis) -> str:
+    m, serving = a.cost.memory, a.scenario.serving
+    if serving.num_gpu_blocks_override is not None:
+        blocks = f"{serving.num_gpu_blocks_override:,} blocks x {a.cost.layout.block_bytes:,.0f} B"
+        return f"kv_capacity_bytes = {blocks} = {m.kv_capacity_bytes:,.0f} B"
+    return (
+        f"kv_capacity_bytes = {m.hbm_bytes:,.0f} x {serving.gpu_memory_utilization:g} - {m.weight_bytes:,.0f} weights "
+        f"- {m.activation_bytes:,.0f} activations - {m.reserve_bytes:,.0f} reserve = {m.kv_capacity_bytes:,.0f} B"
+    )
+
+
+def _pass(a: Analysis, key: str, costs: list[OperationCost]) -> list[str]:
+    lines = [f"{key} = {a.keys[key]:.6g} s, the sum of"]
+    return lines + [_operation(a, c) for c in costs if c.seconds]
+
+
+def _operation(a: Analysis, c: OperationCost) -> str:
+    link = a.cost.rates.link_bytes_per_s
+    if c.link_s:
+        return f"  {c.name}: {c.link_bytes:.6g} B / {link:.6g} B/s = {c.seconds:.6g} s (link)"
+    rate = next(op.flop_per_s for op in a.cost.operations if op.name == c.name)
+    return (
+        f"  {c.name}: max({c.flop:.6g} FLOP / {rate:.6g} FLOP/s, {c.hbm_bytes:.6g} B / "
+        f"{a.cost.rates.hbm_bytes_per_s:.6g} B/s) = {c.seconds:.6g} s ({c.bound})"
+    )
+
+
+def _decode_and_switch(a: Analysis) -> list[str]:
+    keys = a.keys
+    return [
+        f"decode_answer_s = {a.session.answer_tokens} x {keys['decode_step_s']:.6g} s = "
+        f"{keys['decode_answer_s']:.6g} s",
+        f"switch_s = 2 x {keys['kv_bytes_per_session']:,.0f} B / {a.cost.host_link_bytes_per_s:.6g} B/s = "
+        f"{keys['switch_s']:.6g} s",
+        f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
+    ]
+
+
+def _course(a: Analysis) -> list[str]:
+    s, chunk = a.session, a.scenario.serving.max_num_batched_tokens
+    return [
+        f"first_token_s = {s.document_tokens + s.question_tokens:,} prompt tokens in chunks of {chunk:,} = "
+        f"{a.course.first_token_s:.6g} s",
+        f"last_token_s = first_token_s + {max(s.answer_tokens - 1, 0)} growing steps = {a.course.last_token_s:.6g} s",
+        f"session_busy_s = {s.rounds} rounds alone, KV kept between them = {a.course.busy_s:.6g} s",
+        f"session_wall_s = session_busy_s + {s.rounds} x {show(s.think_s, 'seconds')} of think time = "
+        f"{a.keys['session_wall_s']:.6g} s",
+    ]
+
+
+def _bounds(a: Analysis) -> list[str]:
+    lines = [f"sessions_per_hour_bound = 3600 x the least of ({a.keys['bottleneck']} binds)"]
+    return lines + [f"  {b.resource}: {b.work} = {b.sessions_per_s:.6g} sessions/s" for b in a.bounds]

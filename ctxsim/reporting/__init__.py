@@ -1,0 +1,5 @@
+"""Figures and pages from results."""
+
+from ctxsim.reporting.page import write_report
+
+__all__ = ["write_report"]
