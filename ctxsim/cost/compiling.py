@@ -23,7 +23,7 @@ def spans_of(classes: tuple[ContextClass, ...]) -> tuple[Span, ...]:
 def compile_operations(
     model: ModelSpec, classes: tuple[ContextClass, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
 ) -> tuple[Operation, ...]:
-    """All operations of one pass, those of one name merged, in the order of the pass."""
+    """All operations of one pass, those of one name and kernel merged, in the order of the pass."""
     pieces = [
         *_embedding(model, rates),
         *_layer_matrices(model, spans_of(classes), weight_dtype, tensor_parallel, rates),
@@ -33,9 +33,9 @@ def compile_operations(
         *_head(model.head, tensor_parallel, rates),
         *_all_reduce(model, tensor_parallel),
     ]
-    merged: dict[tuple[str, int, int], Operation] = {}
+    merged: dict[tuple[str, int | None, int, int], Operation] = {}
     for piece in pieces:
-        key = (piece.name, piece.experts, piece.experts_per_token)
+        key = (piece.name, piece.span, piece.experts, piece.experts_per_token)
         merged[key] = merged[key].merged(piece) if key in merged else piece
     return tuple(merged.values())
 

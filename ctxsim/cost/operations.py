@@ -78,7 +78,7 @@ class Operation:
         return batch.new_tokens * self.link_bytes_per_token
 
     def merged(self, other: Operation) -> Operation:
-        """This operation and another of the same name and expert shape as one."""
+        """This operation and another of the same name, kernel and expert shape as one."""
         return replace(
             self,
             flop_per_token=self.flop_per_token + other.flop_per_token,

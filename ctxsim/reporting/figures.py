@@ -89,11 +89,11 @@ def occupancy_figure(simulation: Simulation, capacity_bytes: float) -> Figure:
     return figure
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, transparent: bool = True) -> str:
     """The figure as an SVG element for a page, without date, prologue or fixed size."""
     stream = io.StringIO()
     with rc_context(STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=transparent)
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     return re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"(?=[^>]*xmlns)', r"\1", text, count=2)

@@ -11,6 +11,8 @@ import simpy
 from ctxsim.cost import CostModel, Law
 from ctxsim.engine import ROUTERS, SCHEDULERS, EngineCore, IncrementalBatch, Limits, PlainBatch
 from ctxsim.sim.journal import Journal, ServedRequest
+from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S
+from ctxsim.sim.moment import Moment
 from ctxsim.sim.replica import Replica
 from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Demand, Source
@@ -40,6 +42,8 @@ class Cluster:
         self._outstanding = 0
         self._drained = self._env.event()
         replicas = scenario.deployment.replicas
+        self._arriving = Moment[Demand](self._env, ARRIVAL_MOMENT_S, lambda d: d.index, self._arrive)
+        self._ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
         self._router = ROUTERS[scenario.deployment.router](replicas)
         self.replicas = [self._replica(i, scenario, cost, stepping, law) for i in range(replicas)]
 
@@ -56,7 +60,7 @@ class Cluster:
         limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
         core = EngineCore(limits, cost.layout, BATCHES[stepping](cost.spans, cost.layout))
         scheduler = SCHEDULERS[serving.scheduler]()
-        return Replica(self._env, number, core, scheduler, law or cost.law, self.journal, self._completed)
+        return Replica(self._env, number, core, scheduler, law or cost.law, self.journal, self._ending.add)
 
     def _arrivals(self) -> Generator[simpy.Event, Any, None]:
         """Hands over the open-loop requests in order; requests of one instant come together."""
@@ -66,11 +70,15 @@ class Cluster:
                 break
             if demand.arrival_s > self._env.now:
                 yield self._env.timeout(demand.arrival_s - self._env.now)
-            self._arrive(demand)
+            self._send(demand)
         self._settle()
 
-    def _arrive(self, demand: Demand) -> None:
+    def _send(self, demand: Demand) -> None:
+        """A request sets out now."""
         self._outstanding += 1
+        self._arriving.add(demand)
+
+    def _arrive(self, demand: Demand) -> None:
         self.journal.arrivals += 1
         replica = self.replicas[self._router.route(demand.session)]
         request = ServedRequest(demand, replica.number)
@@ -82,7 +90,7 @@ class Cluster:
         else:
             replica.deliver(request)
 
-    def _completed(self, request: ServedRequest) -> None:
+    def _end(self, request: ServedRequest) -> None:
         self._follow(request.demand, request.finished_s)
         self._settle()
         if self._progress is not None:
@@ -95,11 +103,16 @@ class Cluster:
             return
         delay_s = released.arrival_s - self._env.now
         if delay_s <= 0:
-            self._arrive(released)
+            self._send(released)
             return
         self._outstanding += 1
         event = self._env.timeout(delay_s)
-        event.callbacks.append(lambda _: (self._arrive(released), self._settle()))
+        event.callbacks.append(lambda _: self._come(released))
+
+    def _come(self, demand: Demand) -> None:
+        """The wait for a request is over: it sets out."""
+        self._send(demand)
+        self._settle()
 
     def _settle(self) -> None:
         """One thing less to wait for."""

@@ -7,6 +7,13 @@ from math import ceil, sqrt
 # An arrival at or before a boundary plus this joins at that boundary.
 TIE_S = 1e-9
 
+# Completions, and arrivals, this close to the first of them are one moment and keep a fixed order.
+COMPLETION_MOMENT_S = TIE_S / 4
+ARRIVAL_MOMENT_S = TIE_S / 2
+
+# When a replica plans, after a boundary: all that joins there, released by a completion just then too, has come.
+PLANNING_DELAY_S = 2 * TIE_S
+
 
 def run_s(iterations: int, first_s: float, growth_s: float) -> float:
     """Seconds of n iterations that cost first + k * growth: n * first + growth * n (n - 1) / 2."""

@@ -10,7 +10,7 @@ import simpy
 from ctxsim.cost import Law
 from ctxsim.engine import EngineCore, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
-from ctxsim.sim.jump import TIE_S, iterations_until, run_s
+from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
 
 Completion = Callable[[ServedRequest], None]
 
@@ -18,8 +18,8 @@ Completion = Callable[[ServedRequest], None]
 class Replica:
     """A serving engine in simulated time, as one SimPy process.
 
-    clock_s is the replica's own time, a boundary between iterations. The process itself wakes TIE_S later, so that
-    whatever arrives by then joins at that boundary; the environment's clock only orders events.
+    clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
+    later, when all that joins at that boundary has come; the environment's clock only orders events.
     """
 
     def __init__(
@@ -34,45 +34,55 @@ class Replica:
         self._law = law
         self._journal = journal
         self._on_completion = on_completion
+        self._arrived: list[ServedRequest] = []
         self._run: Run | None = None
         self._idle: simpy.Event | None = None
         self._process = env.process(self._serve())
 
     def deliver(self, request: ServedRequest) -> None:
         """A request arrives now: it wakes an idle replica, or cuts short a run whose plan it changes."""
-        self.core.waiting.append(request)
+        self._arrived.append(request)
         if self._idle is not None:
-            self.clock_s = request.arrival_s
+            self.clock_s = max(self.clock_s, request.arrival_s)
             self._idle.succeed()
             self._idle = None
-        elif self._run is not None and self._run.open:
-            self._cut(self._run, request.arrival_s)
+        elif self._run is not None and self._run.open and self._cut(self._run, request.arrival_s):
+            self._process.interrupt()
 
-    def _cut(self, run: Run, arrival_s: float) -> None:
-        """The run ends at the first boundary that is not before the arrival."""
+    def _cut(self, run: Run, arrival_s: float) -> bool:
+        """The run ends at the first boundary that is not before the arrival; returns whether that is sooner."""
         run.open = False
         elapsed_s = arrival_s - TIE_S - self.clock_s
         n = iterations_until(elapsed_s, run.piece.first_s, run.piece.growth_s)
-        if n < run.iterations:
-            run.iterations = n
-            self._process.interrupt()
+        sooner = n < run.iterations
+        run.iterations = min(run.iterations, n)
+        return sooner
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
         while True:
-            if not self.core.has_work:
+            if not self.core.has_work and not self._arrived:
                 self._idle = self._env.event()
                 yield self._idle
-                yield self._env.timeout(TIE_S)
+            yield self._env.timeout(PLANNING_DELAY_S)
+            self._join()
             run = self._run = self._next_run()
+            if self._arrived and run.open:
+                self._cut(run, self._arrived[0].arrival_s)
             while True:
                 try:
                     end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-                    yield self._env.timeout(max(0.0, end_s + TIE_S - self._env.now))
+                    yield self._env.timeout(max(0.0, end_s - self._env.now))
                     break
                 except simpy.Interrupt:
                     pass
             self._run = None
             self._finish(run)
+
+    def _join(self) -> None:
+        """Whatever arrived by the boundary queues up; what came in the moment after it waits for the next one."""
+        latest_s = self.clock_s + TIE_S
+        self.core.waiting.extend(r for r in self._arrived if r.arrival_s <= latest_s)
+        self._arrived = [r for r in self._arrived if r.arrival_s > latest_s]
 
     def _next_run(self) -> Run:
         """Plans the next iteration and finds how many like it can run in a row."""

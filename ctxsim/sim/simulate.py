@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ctxsim.cost import CostModel
-from ctxsim.errors import InfeasibleError
+from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, summarise
 from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, Table, run_columns, table
 from ctxsim.sim.cluster import Cluster, Progress, Stepping
 from ctxsim.sim.journal import Journal, ServedRequest
+from ctxsim.spec.lengths import ConstantLength
 from ctxsim.spec.scenario import Scenario
-from ctxsim.spec.workload import Sessions
+from ctxsim.spec.workload import Requests, Sessions, Trace, Workload
 from ctxsim.units import show
 from ctxsim.workload.sources import make_source
 
@@ -39,12 +40,15 @@ def simulate(
 
     seed: replaces the scenario's. stepping: ``macro`` jumps over runs of equal iterations, ``single`` takes each
     one; both give the same history. progress: called with the number of finished requests.
-    Raises InfeasibleError where the model leaves no room for KV cache.
+    Raises InfeasibleError where the KV pool cannot hold the shortest request, and SpecError where nothing would end
+    the run.
     """
+    check_ends(scenario)
     seed = scenario.run.seed if seed is None else seed
     cost = CostModel(scenario)
-    if cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(1):
-        raise InfeasibleError(_no_room(cost))
+    shortest = shortest_request_tokens(scenario.workload)
+    if cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
+        raise InfeasibleError(_no_room(cost, shortest))
     source = make_source(scenario.workload, seed)
     journal = Cluster(scenario, cost, source, stepping=stepping, progress=progress).run()
     requests = request_table(journal)
@@ -61,6 +65,28 @@ def simulate(
     summary = summarise(scenario, cost, history)
     warnings = (*source.warnings, *warnings_of(scenario, journal))
     return Simulation(scenario, seed, summary, requests, sessions, history.runs, warnings)
+
+
+def check_ends(scenario: Scenario) -> None:
+    """Raises SpecError for sessions that would begin for ever: without a number of them, and without a horizon."""
+    workload = scenario.workload
+    if isinstance(workload, Sessions) and workload.num_sessions is None and scenario.run.horizon is None:
+        message = "expected run.horizon or workload.num_sessions, found neither: the simulation would never end"
+        would_do = 'set one of them, e.g. run.horizon="4 hours"'
+        raise SpecError(Fault(scenario.path, None, None, "run.horizon", f"{message}; {would_do}"))
+
+
+def shortest_request_tokens(workload: Workload) -> int:
+    """Context tokens of the shortest request that the workload can draw; of a trace, one."""
+    if isinstance(workload, Trace):
+        return 1
+    if isinstance(workload, Requests):
+        lengths = [workload.prompt_tokens, workload.output_tokens]
+    else:
+        lengths = [workload.document_tokens, workload.question_tokens, workload.answer_tokens]
+    tokens = sum(length.tokens if isinstance(length, ConstantLength) else length.min for length in lengths)
+    # The KV of the last output token is never stored.
+    return max(1, tokens - 1)
 
 
 def request_table(journal: Journal) -> Table:
@@ -134,10 +160,13 @@ def _completed_sessions(scenario: Scenario, sessions: Table) -> int:
     return int(np.count_nonzero(sessions["turns"] >= rounds))
 
 
-def _no_room(cost: CostModel) -> str:
+def _no_room(cost: CostModel, tokens: int) -> str:
     memory = cost.memory
     taken = show(memory.weight_bytes + memory.activation_bytes + memory.reserve_bytes, "bytes")
-    return (
-        f"weights, activations and reserve need {taken}, usable HBM is {show(memory.usable_bytes, 'bytes')}: "
-        f"no room for KV cache; use more accelerators (deployment.tensor_parallel)"
-    )
+    if memory.kv_capacity_bytes <= 0:
+        need = f"weights, activations and reserve need {taken}, usable HBM is {show(memory.usable_bytes, 'bytes')}"
+    else:
+        held, left = cost.layout.footprint_bytes(tokens), memory.kv_capacity_bytes
+        need = f"the shortest request ({tokens:,} tokens) needs {show(held, 'bytes')} of KV cache, "
+        need += f"{show(left, 'bytes')} are left for it"
+    return f"{need}; use more accelerators (deployment.tensor_parallel)"

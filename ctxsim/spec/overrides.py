@@ -65,14 +65,16 @@ def _override_value(value: object, origin: str) -> object:
 
 
 def _set(data: dict[str, object], name: str, value: object) -> Loc:
-    """Sets the value at the dotted name and says at which place that was."""
+    """Sets the value at the dotted name and says from which place on the data is no longer the file's."""
     *way, last = name.split(".")
     node: object = data
     loc: Loc = ()
+    made: Loc = ()
     for part in way:
         if isinstance(node, dict):
-            node = node.setdefault(part, {})
             loc = (*loc, part)
+            made = made or (() if part in node else loc)
+            node = node.setdefault(part, {})
         elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
             node = node[int(part)]
             loc = (*loc, int(part))
@@ -80,7 +82,7 @@ def _set(data: dict[str, object], name: str, value: object) -> Loc:
             break
     if isinstance(node, dict) and len(loc) == len(way) and last:
         node[last] = value
-        return (*loc, last)
+        return made or (*loc, last)
     if isinstance(node, list) and last.isdecimal() and int(last) < len(node):
         node[int(last)] = value
         return (*loc, int(last))

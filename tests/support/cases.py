@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, cast
 
-from support.sources import Lengths, ListSource, UserSource, at
-
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, Rates
@@ -17,6 +15,7 @@ from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
 from ctxsim.spec.scenario import Scenario, load_scenario
 from ctxsim.workload.demand import Demand, Source
+from support.sources import Lengths, ListSource, UserSource, at
 
 MAX_TOKENS = 10**6
 BASE = load_scenario("llama-8b-chat")
@@ -115,9 +114,9 @@ def random_case(rng: Random) -> Case:
         token_bytes=[rng.choice([1.0, 2.5]) for _ in spans],
         state_bytes=rng.choice([0.0, 3.0]),
     )
-    # Between 150 tokens, where most cases preempt, and room for all.
-    capacity_bytes = cost.layout.footprint_bytes(150) * rng.choice([1, 1.3, 2, 5, 20])
-    seats = rng.choice([1, 3, 8])
+    # A pool too small for some requests, one for little more than one of them (much preemption), or room for all.
+    capacity_bytes = cost.layout.footprint_bytes(150) * rng.choice([0.7, 1, 1, 1.3, 1.3, 2, 20])
+    seats = rng.choice([1, 4, 8])
     scenario = engine(
         max_num_seqs=seats,
         max_num_batched_tokens=max(seats, rng.choice([8, 16, 64])),
@@ -161,14 +160,15 @@ def _operations(rng: Random, spans: Sequence[Span]) -> tuple[Operation, ...]:
 
 
 def _lengths(rng: Random) -> Lengths:
-    return rng.choice([1, rng.randint(1, 90), rng.randint(60, 90)]), rng.choice([0, 1, 2, rng.randint(1, 60)])
+    prompt_tokens = rng.choice([1, rng.randint(1, 40), rng.randint(1, 40), rng.randint(60, 90)])
+    return prompt_tokens, rng.choice([0, 1, rng.randint(2, 60), rng.randint(20, 60), rng.randint(20, 60)])
 
 
 def _demands(rng: Random) -> list[Demand]:
     arrival_s, demands = 0.0, []
     for index in range(rng.randint(1, 30)):
         if rng.random() < 0.7:
-            arrival_s += rng.choice([0.5, 0.013, rng.random() * 0.3, 2.0])
+            arrival_s += rng.choice([0.1, 0.013, rng.random() * 0.3, 2.0])
         demands.append(at(arrival_s, *_lengths(rng), index=index))
     return demands
 

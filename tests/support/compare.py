@@ -7,14 +7,14 @@ from itertools import pairwise
 from math import isclose
 from typing import Any, cast
 
-from support.cases import Case, StubCost
-
 from ctxsim.cost import CostModel
 from ctxsim.metrics import gap_quantiles, work_done
 from ctxsim.records import Table, run_columns, table
 from ctxsim.sim.journal import Journal
+from support.cases import Case, StubCost
 
 RELATIVE = 1e-9
+Event = tuple[str, int, float]
 
 FEATURES = (
     "preemption", "preempted half-computed prompt", "window filled", "chunk boundary crossed", "run of prefill chunks",
@@ -49,22 +49,33 @@ def _near(value: float | None, other: float | None) -> bool:
 
 
 def _history_differences(ours: Journal, theirs: Journal) -> list[str]:
-    assert ours.history is not None
-    assert theirs.history is not None
+    """Differences between two histories, replica by replica: across replicas only time orders events."""
     found = []
     if [d.index for d in ours.rejected] != [d.index for d in theirs.rejected]:
         found.append("rejected requests differ")
-    if [(r.index, r.replica) for r in ours.finished] != [(r.index, r.replica) for r in theirs.finished]:
-        found.append("completions or their replicas differ")
-    if len(ours.history) != len(theirs.history):
-        found.append(f"{len(ours.history)} and {len(theirs.history)} events")
-    for mine, other in zip(ours.history, theirs.history, strict=False):
-        if mine[:2] != other[:2]:
-            found.append(f"{mine} and {other}")
-            break
-        if not isclose(mine[2], other[2], rel_tol=RELATIVE):
-            found.append(f"{mine} at {other[2]}")
+    histories, others = _histories(ours), _histories(theirs)
+    if {k: len(h) for k, h in histories.items()} != {k: len(h) for k, h in others.items()}:
+        found.append("replicas have different numbers of events")
+    for replica in histories.keys() & others.keys():
+        found += _first_difference(histories[replica], others[replica])
     return found
+
+
+def _histories(journal: Journal) -> dict[int, list[Event]]:
+    """The events of each replica in order; every request that is not rejected ends, on the replica it came to."""
+    assert journal.history is not None
+    replicas = {r.index: r.replica for r in journal.finished}
+    histories: dict[int, list[Event]] = {}
+    for event in journal.history:
+        histories.setdefault(replicas[event[1]], []).append(event)
+    return histories
+
+
+def _first_difference(history: list[Event], other: list[Event]) -> list[str]:
+    for mine, theirs in zip(history, other, strict=False):
+        if mine[:2] != theirs[:2] or not isclose(mine[2], theirs[2], rel_tol=RELATIVE):
+            return [f"{mine} and {theirs}"]
+    return []
 
 
 def features(case: Case, journal: Journal) -> Counter[str]:
@@ -109,12 +120,20 @@ def _lost_half_prompts(journal: Journal) -> bool:
 
 
 def _changes_sides(case: Case, journal: Journal) -> bool:
-    """Whether a run ended at a bend of the law: the next one starts there with another growth and the same batch."""
+    """Whether a run ended at a bend of the law: the next goes on with the same batch, where growth is another."""
+    spans = len(case.cost.spans)
     rows = [row for row in journal.runs if row[0] == 0]
     return any(
-        a[5:9] == b[5:9] and a[4] != b[4] and a[12 + len(case.cost.spans) :] == b[12 + len(case.cost.spans) :]
+        a[5:9] == b[5:9] and _goes_on(a, b, spans) and not isclose(a[4], b[4], rel_tol=RELATIVE)
         for a, b in pairwise(rows)
     )
+
+
+def _goes_on(row: tuple[float, ...], after: tuple[float, ...], spans: int) -> bool:
+    """Whether a row's pairs are those of the one before, grown evenly by its iterations, and grow on as before."""
+    pairs, growth = row[12 : 12 + spans], row[12 + spans : 12 + 2 * spans]
+    grown = tuple(p + row[2] * g for p, g in zip(pairs, growth, strict=True))
+    return after[12 : 12 + 2 * spans] == (*grown, *growth)
 
 
 def _bends(case: Case, journal: Journal) -> dict[str, bool]:

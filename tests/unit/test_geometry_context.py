@@ -154,5 +154,5 @@ def test_indexer_keys_have_a_format_of_their_own(dtype: str) -> None:
 def test_configurations_are_found() -> None:
     """The parametrised tests above would pass on empty lists."""
     assert len(CONFIGS) >= 24
-    assert {"deepseek-v2", "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2", "paper-34b-mla"} == set(LATENT)
+    assert {"deepseek-v2", "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2", "paper-34b-mla"} <= set(LATENT)
     assert all(Path(find("model", name)).is_file() for name in MODELS)

@@ -1,0 +1,26 @@
+"""Results as HTML fragments for notebooks: one small table, and the warnings above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Any
+
+from ctxsim.api.human import human
+
+
+def page(title: str, keys: Mapping[str, Any], warnings: Iterable[str]) -> str:
+    """A fragment with title, warnings and a row for every key that has one value or a few."""
+    noted = "".join(f"<p><b>warning:</b> {escape(warning)}</p>" for warning in warnings)
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in flat(keys))
+    return f"<div><p><b>{escape(title)}</b></p>{noted}<table>{rows}</table></div>"
+
+
+def flat(keys: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
+    """Names and human values; a mapping of numbers as one row a number, ``ttft_s.p50``; longer things left out."""
+    for name, value in keys.items():
+        if isinstance(value, Mapping):
+            if not any(isinstance(item, list | Mapping) for item in value.values()):
+                yield from flat(value, f"{inside}{name}.")
+        elif not isinstance(value, list):
+            yield f"{inside}{name}", human(f"{inside}{name}", value)

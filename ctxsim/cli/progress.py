@@ -1,0 +1,61 @@
+"""A progress bar on stderr for long runs, and the count that an interrupted run reports."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PATIENCE_S = 1.0
+"""How long a run goes on before it gets a bar."""
+
+
+class RunProgress:
+    """Counts finished requests; after a second, on a terminal, shows them as a bar until the block ends.
+
+    total: requests of the run, or None where only its end tells. finished: requests so far.
+    """
+
+    def __init__(self, total: int | None, wanted: bool = True) -> None:
+        self.total = total
+        self.finished = 0
+        self._shown_from_s = time.monotonic() + PATIENCE_S if wanted and sys.stderr.isatty() else float("inf")
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> RunProgress:
+        """Begins to count."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, finished: int) -> None:
+        """So many requests are finished."""
+        self.finished = finished
+        if time.monotonic() < self._shown_from_s:
+            return
+        if self._bar is None or self._task is None:
+            self._bar, self._task = self._begin()
+        self._bar.update(self._task, completed=finished)
+
+    def __str__(self) -> str:
+        """How far it got."""
+        return f"{self.finished:,}" + ("" if self.total is None else f" of {self.total:,}") + " requests were finished"
+
+    def _begin(self) -> tuple[Progress, TaskID]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("requests"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.start()
+        return bar, bar.add_task("requests", total=self.total)

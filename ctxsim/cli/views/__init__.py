@@ -1,0 +1,1 @@
+"""Results as tables for people, at most 100 columns wide."""

@@ -1,0 +1,51 @@
+"""A simulation for people: summary, latencies, what was saved, definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from ctxsim.api.human import human
+from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
+from ctxsim.metrics import DEFINITIONS
+from ctxsim.sim import Simulation
+
+LATENCIES = ("ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s")
+
+
+def simulation_view(
+    simulation: Simulation, gate: Mapping[str, Any] | None, out: Path | None
+) -> Iterator[RenderableType]:
+    """The summary with units, latency quantiles as a table, the SLO, where it was saved, and the definitions."""
+    s, summary = simulation.scenario, simulation.summary
+    machine = f"{s.deployment.replicas} x {s.deployment.tensor_parallel} {s.hardware.name}"
+    how = f"seed {simulation.seed}, fidelity {s.fidelity}"
+    yield paragraph(f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}")
+    yield ""
+    yield pairs(_spread({key: value for key, value in summary.items() if key not in LATENCIES}))
+    yield heading("Latency")
+    columns = list(summary[LATENCIES[0]])
+    rows = [(name, *(human(name, summary[name][column]) for column in columns)) for name in LATENCIES]
+    yield grid(("", *columns), rows, ("",))
+    if gate is not None:
+        yield heading(f"SLO at the {gate['percentile']:g} % quantile: {'met' if gate['met'] else 'missed'}")
+        limits = [(name, gate[name]) for name in LATENCIES if name in gate]
+        rows = [(name, human(name, g["found_s"]), human(name, g["limit_s"]), human("", g["met"])) for name, g in limits]
+        yield grid(("", "found", "limit", "met"), rows, ("",))
+    if out is not None:
+        yield f"\nWritten to {out}"
+    yield heading("Definitions")
+    yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name in summary})
+
+
+def _spread(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings of a key as keys of their own: kv_hit_ratio.hbm."""
+    spread: dict[str, Any] = {}
+    for key, value in values.items():
+        spread |= (
+            {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return spread
