@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 
 from ctxsim.cli.views.tables import grid, heading, paragraph
-from ctxsim.paper import QUANTITIES, Row, four_digits
+from ctxsim.paper import Row, four_digits
+
+FACTOR_COLUMNS = ("case", "KV, GiB", "prefill, PFLOP", "prefill, s", "decode, s", "switch, s", "sessions")
 
 
 def paper_view(rows: Sequence[Row]) -> Iterator[RenderableType]:
@@ -33,6 +35,7 @@ def _compared(r: Row) -> tuple[str, ...]:
 
 
 def _factor(rows: Sequence[Row]) -> RenderableType:
-    columns = ("case", *(f"{q.label}, {q.unit}" if q.unit else q.label for q in QUANTITIES))
-    cases = dict.fromkeys(r.case for r in rows)
-    return grid(columns, [(case, *(four_digits(r.value) for r in rows if r.case == case)) for case in cases], ("case",))
+    lines = [
+        (case, *(four_digits(r.value) for r in rows if r.case == case)) for case in dict.fromkeys(r.case for r in rows)
+    ]
+    return grid(FACTOR_COLUMNS, lines, ("case",))
