@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ctxsim.analysis.quantities import four_quantities
 from ctxsim.analysis.session import typical_session
 from ctxsim.cost import CostModel, Machine
 from ctxsim.spec.scenario import Scenario
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def analyze_grid(
@@ -21,6 +22,8 @@ def analyze_grid(
     document_tokens, answer_tokens: arrays (the scenario's where None). machine: hardware numbers of one accelerator, as
     arrays (the profile's where None). Returns arrays of the broadcast shape under the keys of ``analyze``.
     """
+    import numpy as np
+
     session = typical_session(scenario)
     document = np.asarray(session.document_tokens if document_tokens is None else document_tokens, dtype=float)
     answer = np.asarray(session.answer_tokens if answer_tokens is None else answer_tokens, dtype=float)

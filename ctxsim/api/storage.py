@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,7 @@ def save(result: SimulationResult, folder: str | Path) -> Path:
     """
     target = prepare_folder(folder)
     writers: dict[str, Callable[[Path], object]] = {
-        f"{name}.parquet": lambda path, name=name: _write_table(name, result, path)  # type: ignore[misc]
-        for name in TABLES
+        f"{name}.parquet": partial(_write_table, name, result) for name in TABLES
     }
     writers[SCENARIO] = lambda path: path.write_text(result.scenario_yaml, encoding="utf-8")
     writers[SUMMARY] = lambda path: path.write_text(dumps(_summary(result)), encoding="utf-8")
@@ -58,16 +58,13 @@ def load_result(folder: str | Path) -> SimulationResult:
     """The result that was saved in the folder; raises SpecError where a file is missing or is not one of ours."""
     source = Path(folder)
     summary = _read_summary(source / SUMMARY)
-    try:
-        return SimulationResult(
-            summary=summary["result"],
-            warnings=tuple(summary["warnings"]),
-            scenario_sha256=summary["scenario_sha256"],
-            scenario_yaml=(source / SCENARIO).read_text(encoding="utf-8"),
-            tables={name: _read_table(source / f"{name}.parquet") for name in TABLES},
-        )
-    except OSError as error:
-        raise _unreadable(Path(str(error.filename or source)), str(error.strerror or error)) from None
+    return SimulationResult(
+        summary=summary["result"],
+        warnings=tuple(summary["warnings"]),
+        scenario_sha256=summary["scenario_sha256"],
+        scenario_yaml=_read_text(source / SCENARIO),
+        tables={name: _read_table(source / f"{name}.parquet") for name in TABLES},
+    )
 
 
 def columns_of(name: str, table: Table) -> tuple[Column, ...]:
@@ -129,16 +126,25 @@ def _read_table(path: Path) -> Table:
 
     try:
         read = pq.read_table(path)
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise _unreadable(path, "none of that name") from None
+    except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, str(error)) from None
     return Table({name: read[name].to_numpy() for name in read.column_names})
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _unreadable(path, "none of that name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from None
+
+
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _unreadable(path, str(error.strerror)) from None
+        summary = json.loads(_read_text(path))
     except ValueError:
         raise _unreadable(path, "no JSON text") from None
     if not isinstance(summary, dict) or summary.get("schema") != SCHEMA:
@@ -152,5 +158,5 @@ def _not_a_folder(path: Path, found: str) -> SpecError:
 
 
 def _unreadable(path: Path, found: str) -> SpecError:
-    message = f"expected a file of a saved simulation, found: {found}; name the folder that --out wrote"
+    message = f"expected a file of a saved simulation, found {found}; name the folder that --out wrote"
     return SpecError(Fault(str(path), None, None, "", message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ctxsim.cli import main
 
@@ -61,3 +63,15 @@ def process(words: Sequence[str], *flags: str) -> subprocess.CompletedProcess[st
     """The finished process of ``python FLAGS -m ctxsim WORDS``."""
     command = [sys.executable, *flags, "-m", "ctxsim", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def answer(*words: str, code: int = 0) -> dict[str, Any]:
+    """The JSON that a command prints; NaN in it is an error."""
+    outcome = ctxsim(*words, "--json")
+    assert outcome.code == code, outcome
+    parsed: dict[str, Any] = json.loads(outcome.out, parse_constant=_no_constant)
+    return parsed
