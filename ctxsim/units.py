@@ -56,7 +56,7 @@ DIMENSIONS: Mapping[str, Dimension] = {
         "312 TFLOP/s",
         "FLOP/s",
         {f"{p}{op}/s": f for op in ("FLOP", "OP") for p, f in _FLOP_PREFIX.items()},
-        ("FLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s"),
+        ("FLOP/s", "kFLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s"),
     ),
     "seconds": Dimension(
         "a duration",
@@ -73,7 +73,7 @@ DIMENSIONS: Mapping[str, Dimension] = {
             "day": _DAY_S,
             "days": _DAY_S,
         },
-        ("us", "ms", "s"),
+        ("ns", "us", "ms", "s"),
     ),
     "per_s": Dimension(
         "a rate of arrivals",

@@ -9,7 +9,7 @@ from cost_scenarios import MODELS, after, cost_model, mixed, most_ranks, repeate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctxsim.cost import CostModel, Piece, course_s
+from ctxsim.cost import CostModel, Operation, Piece, Rates, RooflineLaw, course_s
 from ctxsim.geometry import UNBOUNDED, BatchTotals
 
 REL = 1e-12
@@ -139,6 +139,29 @@ def test_remembered_sums_are_kept_apart_by_tokens_and_sequences() -> None:
     fresh = [CostModel(cost.scenario).pass_s(mixed(cost.spans, b)) for b in batches]
     assert asked == pytest.approx(fresh, rel=REL)
     assert asked == [cost.law(repeated(cost.spans, b)[0])[0].first_s for b in batches]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Operation("per pair", 10.0, span=0, flop_per_pair=3.0),
+        Operation("per touched", 10.0, span=0, flop_per_touched=5.0),
+        Operation("both and bytes", 10.0, span=0, flop_per_pair=1.0, flop_per_touched=5.0, bytes_per_touched=9.0),
+        Operation("kernel in a product", 10.0, 7.0, span=0, flop_per_touched=5.0, bytes_per_pass=50.0),
+        Operation("product", 10.0, flop_per_token=2.0, bytes_per_pass=50.0),
+        Operation("sends what it computed", 10.0, flop_per_token=2.0, link_bytes_per_token=4.0),
+    ],
+    ids=lambda op: op.name,
+)
+def test_every_amount_of_an_operation_is_priced(operation: Operation) -> None:
+    """One operation alone, five iterations: the longer of FLOP at 10/s and bytes at 20/s, plus the link at 8/s."""
+    law = RooflineLaw((operation,), Rates(10.0, 10.0, 20.0, 8.0), 0.5)
+    batch = BatchTotals(2, 3, 0, [11.0], [4.0], [13.0], [6.0])
+    pieces = law(batch)
+    for k in range(5):
+        now = BatchTotals(2, 3, 0, [11.0 + 4 * k], [0.0], [13.0 + 6 * k], [0.0])
+        seconds = max(operation.flop(now) / 10, operation.hbm_bytes(now) / 20) + operation.link_bytes(now) / 8
+        assert priced(pieces, k) == pytest.approx(0.5 + seconds, rel=REL)
 
 
 def test_an_empty_batch_costs_the_weights() -> None:

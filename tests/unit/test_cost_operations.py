@@ -250,6 +250,16 @@ def test_work_that_ranks_repeat() -> None:
     assert group.flop(group.batch(1, 0)) - alone.flop(alone.batch(1, 0)) == 7 * repeated
 
 
+def test_every_rank_runs_the_whole_indexer() -> None:
+    """An indexer's keys have no heads to split, so 8 ranks score the context eight times; attention is split."""
+    alone, group = (cost_model("deepseek-v3.2", deployment__tensor_parallel=g) for g in (1, 8))
+    one, eight = (cost.breakdown(cost.batch(1, 49_999)) for cost in (alone, group))
+    assert row(eight, "attention index").flop == 8 * row(one, "attention index").flop
+    assert row(eight, "attention index").hbm_bytes == 8 * row(one, "attention index").hbm_bytes
+    assert row(eight, "attention latent").flop == row(one, "attention latent").flop
+    assert row(eight, "indexer").flop == 8 * row(one, "indexer").flop
+
+
 def test_merged_operations_lose_nothing() -> None:
     one = Operation("mlp", 2.0, 1, 2, 3, 4, 5, 6, 7, 8, 2, None, 0, 9, 0, 10)
     batch = BatchTotals(3, 17, 2, [11.0], [0.0], [13.0], [0.0])
