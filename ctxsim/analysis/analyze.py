@@ -14,7 +14,6 @@ from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
 from ctxsim.geometry import kv_bytes_per_token
-from ctxsim.spec.model import StateMixer
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
 
@@ -57,10 +56,10 @@ def analyze(scenario: Scenario) -> Analysis:
 
 def infeasible_reason(cost: CostModel, four: FourQuantities) -> str | None:
     """Why not even one session fits, in one sentence with the remedy; None where one does."""
-    if four.concurrent_sessions >= 1:
-        return None
     memory = cost.memory
-    if memory.weight_bytes > memory.usable_bytes:
+    if memory.weights_fit and four.concurrent_sessions >= 1:
+        return None
+    if not memory.weights_fit:
         need = f"weights need {show(memory.weight_bytes, 'bytes')}, usable HBM is {show(memory.usable_bytes, 'bytes')}"
     else:
         left = show(max(memory.kv_capacity_bytes, 0.0), "bytes")
@@ -74,12 +73,11 @@ def infeasible_reason(cost: CostModel, four: FourQuantities) -> str | None:
 def _accelerators_that_fit(scenario: Scenario) -> int | None:
     """The least tensor_parallel that divides the heads, is offered by the machine and holds one session."""
     document_tokens = typical_session(scenario).document_tokens
-    heads = {m.num_heads for m in (la.mixer for la in scenario.model.layer_counts) if not isinstance(m, StateMixer)}
     for ranks in range(scenario.deployment.tensor_parallel + 1, scenario.hardware.max_accelerators + 1):
-        if all(number % ranks == 0 for number in heads):
+        if scenario.model.splits_over(ranks):
             deployment = scenario.deployment.model_copy(update={"tensor_parallel": ranks})
             cost = CostModel(replace(scenario, deployment=deployment))
-            if cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens):
+            if cost.memory.weights_fit and cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens):
                 return ranks
     return None
 

@@ -28,6 +28,11 @@ class Memory:
     reserve_bytes: float
     kv_capacity_bytes: Any
 
+    @property
+    def weights_fit(self) -> bool:
+        """Whether there is room for the weights at all, whatever a server's block count says."""
+        return bool(self.weight_bytes <= self.usable_bytes)
+
 
 def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None = None) -> Memory:
     """The memory of one replica; ``hbm_bytes`` of one accelerator replaces the profile's (a number or an array)."""
@@ -47,8 +52,9 @@ def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None =
 def activation_peak_bytes(scenario: Scenario) -> float:
     """Peak activation bytes of one rank while the largest batch runs, unless the scenario gives it.
 
-    An estimate, not a measurement: the residual stream, its normed copy and the widest feed-forward intermediate in
-    bf16 for max_num_batched_tokens, and float32 logits for max_num_seqs sequences.
+    An estimate, not a measurement: the residual stream, its normed copy and the widest feed-forward layer's
+    intermediates (gate, up and their product, all alive at once) in bf16 for max_num_batched_tokens tokens, and
+    float32 logits for max_num_seqs sequences.
     """
     given = scenario.serving.activation_peak
     if given != "auto":
@@ -60,5 +66,5 @@ def activation_peak_bytes(scenario: Scenario) -> float:
 
 
 def _widest_intermediate(model: ModelSpec) -> float:
-    """Values a token has in the widest feed-forward layer (its active weights over the hidden size)."""
+    """Values a token has in all intermediates of the widest feed-forward layer: its active weights / hidden size."""
     return max(sum(m.active_parameters for m in layer.feed_forward) / model.hidden_size for layer in model.layer_counts)

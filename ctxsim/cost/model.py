@@ -18,7 +18,10 @@ from ctxsim.spec.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Hardware numbers of one accelerator that replace the profile's; numbers, or numpy arrays for a grid."""
+    """Hardware numbers of one accelerator that replace the profile's; numbers, or numpy arrays for a grid.
+
+    Rates of narrower formats keep the profile's ratio to bf16.
+    """
 
     bf16_flop_per_s: Any | None = None
     hbm_bytes_per_s: Any | None = None
@@ -89,12 +92,12 @@ class CostModel:
 
 def _rates(scenario: Scenario, machine: Machine) -> Rates:
     hardware, ranks = scenario.hardware, scenario.deployment.tensor_parallel
-    bf16: Any = _replaced(machine.bf16_flop_per_s, hardware.peak_flop_per_s("bf16"))
-    weights: Any = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
-    widened = weights is None or machine.bf16_flop_per_s is not None
+    profile: Any = hardware.peak_flop_per_s("bf16")
+    bf16 = _replaced(machine.bf16_flop_per_s, profile)
+    weights = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
     return Rates(
         bf16_flop_per_s=ranks * bf16,
-        weight_flop_per_s=ranks * (bf16 if widened else weights),
+        weight_flop_per_s=ranks * bf16 * (1.0 if weights is None else weights / profile),
         hbm_bytes_per_s=ranks * _replaced(machine.hbm_bytes_per_s, hardware.hbm_bytes_per_s),
         link_bytes_per_s=hardware.scale_up_bytes_per_s,
     )

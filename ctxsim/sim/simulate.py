@@ -47,7 +47,7 @@ def simulate(
     seed = scenario.run.seed if seed is None else seed
     cost = CostModel(scenario)
     shortest = shortest_request_tokens(scenario.workload)
-    if cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
+    if not cost.memory.weights_fit or cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
         raise InfeasibleError(_no_room(cost, shortest))
     source = make_source(scenario.workload, seed)
     journal = Cluster(scenario, cost, source, stepping=stepping, progress=progress).run()

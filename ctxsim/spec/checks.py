@@ -10,7 +10,7 @@ from ctxsim.errors import Fault, shorten
 from ctxsim.spec.document import Document
 from ctxsim.spec.hardware import Hardware
 from ctxsim.spec.lengths import AnyLength
-from ctxsim.spec.model import ModelSpec, StateMixer
+from ctxsim.spec.model import Attention, ModelSpec, StateMixer
 from ctxsim.spec.scenario_file import ScenarioFile
 from ctxsim.spec.serving import Deployment, Serving
 from ctxsim.spec.workload import Requests, Sessions, Trace, Workload
@@ -28,16 +28,20 @@ def support_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
 
 
 def model_faults(deployment: Deployment, model: ModelSpec, document: Document) -> Iterator[Fault]:
-    """A tensor-parallel degree that does not divide the attention heads of every layer."""
+    """A tensor-parallel degree that does not split the attention heads of every layer evenly."""
     shards = deployment.tensor_parallel
-    heads = sorted({layer.mixer.num_heads for layer in model.layers if not isinstance(layer.mixer, StateMixer)})
-    uneven = [count for count in heads if count % shards]
-    if not uneven:
+    if model.splits_over(shards):
         return
-    common = math.gcd(*heads)
-    fitting = [n for n in range(1, common + 1) if common % n == 0]
-    counts = " and ".join(str(count) for count in uneven)
-    message = f"expected a divisor of the {counts} attention heads of {model.name}, found {shards}"
+    mixers = {layer.mixer for layer in model.layer_counts}
+    heads = sorted({mixer.num_heads for mixer in mixers if not isinstance(mixer, StateMixer)})
+    uneven = [count for count in heads if count % shards]
+    if uneven:
+        counts = " and ".join(str(count) for count in uneven)
+        message = f"expected a divisor of the {counts} attention heads of {model.name}, found {shards}"
+    else:
+        counts = " and ".join(str(n) for n in sorted({m.num_kv_heads for m in mixers if isinstance(m, Attention)}))
+        message = f"expected a divisor or a multiple of the {counts} KV heads of {model.name}, found {shards}"
+    fitting = [n for n in range(1, math.gcd(*heads) + 1) if model.splits_over(n)]
     would_do = f"{', '.join(str(n) for n in fitting)} would do"
     yield document.fault(("deployment", "tensor_parallel"), f"{message}; {would_do}")
 

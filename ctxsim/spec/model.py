@@ -159,3 +159,17 @@ class ModelSpec:
             for layer, n in self.layer_counts.items()
         )
         return layers + self.head.total_parameters + self.final_norm_parameters
+
+    def splits_over(self, ranks: int) -> bool:
+        """Whether tensor parallelism can cut every attention layer: query heads evenly, K/V heads evenly or repeated.
+
+        Fewer K/V heads than ranks are repeated, each on equally many ranks, as vLLM does (and it refuses the rest).
+        """
+        return all(_splits(mixer, ranks) for mixer in {layer.mixer for layer in self.layer_counts})
+
+
+def _splits(mixer: Mixer, ranks: int) -> bool:
+    if isinstance(mixer, StateMixer):
+        return True
+    kv_heads = mixer.num_kv_heads if isinstance(mixer, Attention) else 1
+    return mixer.num_heads % ranks == 0 and (kv_heads % ranks == 0 or ranks % kv_heads == 0)

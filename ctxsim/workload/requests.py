@@ -58,9 +58,11 @@ class ClosedRequests:
         return self._spec.num_requests
 
     def initial(self) -> Iterator[Demand]:
-        """The first request of every user, staggered."""
+        """The first request of every user, staggered; early users may use up the requests before late ones begin."""
         users = self._arrival.users
-        for user in range(min(users, self._spec.num_requests)):
+        for user in range(users):
+            if self._released == self._spec.num_requests:
+                return
             self._lengths.append(self._lengths_of(user))
             yield self._release(user, user / users * self._arrival.think_time)
 

@@ -75,9 +75,10 @@ class ClosedSessions:
         return _num_turns(self._spec)
 
     def initial(self) -> Iterator[Demand]:
-        """The first turn of every user's first session, staggered."""
-        sessions = self._users if self._spec.num_sessions is None else min(self._users, self._spec.num_sessions)
-        for user in range(sessions):
+        """The first turn of every user's first session, staggered, unless early users have begun them all."""
+        for user in range(self._users):
+            if self._conversations.begun == self._spec.num_sessions:
+                return
             documents = length_stream(self._spec.document_tokens, self._seed, Purpose.DOCUMENTS, user)
             self._documents.append(documents)
             yield self._begin(self._talk(user), user / self._users * self._spec.think_time.mean_s)

@@ -52,9 +52,8 @@ def cost_model(model: str = "paper-34b", hardware: str = "paper-a100", **overrid
 
 
 def most_ranks(model: str, limit: int = 8) -> int:
-    """The largest tensor-parallel degree up to ``limit`` that divides the model's heads."""
-    heads = {layer.mixer.num_heads for layer in _model(model).layer_counts if hasattr(layer.mixer, "num_heads")}
-    return max(g for g in range(1, limit + 1) if all(h % g == 0 for h in heads))
+    """The largest tensor-parallel degree up to ``limit`` that the model's heads can be split over."""
+    return max(g for g in range(1, limit + 1) if _model(model).splits_over(g))
 
 
 def with_document(base: Scenario, tokens: int) -> Scenario:

@@ -9,7 +9,8 @@ import pytest
 from cost_scenarios import MODELS, most_ranks, scenario, with_document
 
 from ctxsim.analysis import analyze, analyze_grid
-from ctxsim.cost import Machine
+from ctxsim.cost import CostModel, Machine
+from ctxsim.spec.scenario import load_scenario
 
 QUANTITIES = {
     "kv_bytes_per_session",
@@ -104,3 +105,15 @@ def test_too_little_memory_holds_nothing() -> None:
 def test_a_machine_without_numbers_is_the_profile() -> None:
     assert set(asdict(Machine()).values()) == {None}
     assert analyze_grid(scenario(), machine=Machine()) == analyze_grid(scenario())
+
+
+def test_the_profile_s_own_rates_change_nothing_with_quantised_weights() -> None:
+    """Replacing bf16 FLOP/s by itself must keep the fp8 rate, and doubling it must double that too."""
+    base = load_scenario("llama-8b-chat", {"hardware": "h100-80gb-sxm", "serving.weight_dtype": "fp8"})
+    bf16 = base.hardware.peak_flop_per_s("bf16")
+    assert bf16 is not None
+    plain = analyze_grid(base)["prefill_s"]
+    rates = np.array([bf16, 2 * bf16])
+    assert analyze_grid(base, machine=Machine(bf16_flop_per_s=rates))["prefill_s"][0] == plain
+    faster = CostModel(base, Machine(bf16_flop_per_s=2 * bf16)).rates
+    assert faster.weight_flop_per_s == 2 * CostModel(base).rates.weight_flop_per_s

@@ -143,3 +143,10 @@ def test_as_many_accelerators_as_the_reason_says_are_enough_and_no_fewer() -> No
         deployment = base.deployment.model_copy(update={"tensor_parallel": ranks})
         fits[ranks] = analyze(replace(base, deployment=deployment)).feasible
     assert fits == {1: False, 2: False, 3: True, 4: True}
+
+
+def test_a_block_count_does_not_make_weights_fit() -> None:
+    overrides = {"model": "llama-3.1-70b", "serving.num_gpu_blocks_override": 10_000}
+    analysis = analyze(load_scenario("paper-34b-50k", overrides))
+    assert analysis.keys["concurrent_sessions"] > 1
+    assert analysis.keys["infeasible_reason"].startswith("weights need 141.1 GB, usable HBM is 85.9 GB")

@@ -4,7 +4,7 @@ import pytest
 
 from ctxsim.errors import SpecError
 from ctxsim.spec.document import parse_document
-from ctxsim.spec.scenario import resolve_scenario
+from ctxsim.spec.scenario import load_scenario, resolve_scenario
 
 SCENARIO = """\
 name: case
@@ -186,3 +186,13 @@ def test_faults_of_the_schema_the_names_and_between_the_parts_come_together():
     assert [line.split(": ")[1] for line in refusal(text).splitlines()] == ["model", "workload.arrival.rate"]
     text = text.replace("rate: 2}", "rate: 2 /s}")
     assert [line.split(": ")[1] for line in refusal(text).splitlines()] == ["model", "deployment.tensor_parallel"]
+
+
+def test_kv_heads_that_cannot_be_split_are_refused():
+    overrides = {"model": "phi-3-medium", "deployment.tensor_parallel": 4, "serving.max_model_len": 4_096}
+    with pytest.raises(SpecError) as caught:
+        load_scenario("llama-8b-chat", overrides)
+    assert str(caught.value) == (
+        "--set deployment.tensor_parallel=4: deployment.tensor_parallel: expected a divisor or a multiple of the "
+        "10 KV heads of phi-3-medium, found 4; 1, 2, 5, 10, 20, 40 would do"
+    )
