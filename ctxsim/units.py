@@ -17,6 +17,7 @@ _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
 SECONDS_PER_HOUR = 3600.0
 MILLION = 1e6
+_GROUPED_FROM = 1_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, SECONDS_PER_HOUR, 86400.0
 _BITS_PER_BYTE = 8
 _KWH_J = 3.6e6
@@ -151,7 +152,12 @@ def show(value: float, dimension: str) -> str:
     fitting = [unit for unit in by_size if abs(value) >= kind.units[unit]]
     fallback = kind.si_unit if value == 0 and kind.si_unit in kind.shown else by_size[0]
     unit = fitting[-1] if fitting else fallback
-    return f"{value / kind.units[unit]:.4g} {unit}"
+    return f"{_four_digits(value / kind.units[unit])} {unit}"
+
+
+def _four_digits(number: float) -> str:
+    """Four significant digits, all digits of a large number, an exponent only where it would take seven."""
+    return f"{number:.4g}" if abs(number) < _GROUPED_FROM or abs(number) >= MILLION else f"{number:,.0f}"
 
 
 def _checked(value: float, text: str, kind: Dimension) -> float:

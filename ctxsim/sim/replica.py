@@ -104,7 +104,7 @@ class Replica:
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         outcome = core.advance(run.plan, run.iterations)
-        journal.ran(self.number, start_s, run, len(core.waiting), outcome.used_bytes)
+        journal.ran(self.number, start_s, run, len(core.waiting) + len(self._arrived), outcome.used_bytes)
         for request in outcome.started:
             journal.started(request, self.clock_s)  # type: ignore[arg-type]
         for request in outcome.finished:
