@@ -9,21 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ctxsim.api import analyze as analyze
-    from ctxsim.api import analyze_grid as analyze_grid
-    from ctxsim.api import load as load
-    from ctxsim.api import load_result as load_result
-    from ctxsim.api import simulate as simulate
+    from ctxsim.analysis import analyze_grid as analyze_grid
+    from ctxsim.api.calls import analyze as analyze
+    from ctxsim.api.calls import load as load
+    from ctxsim.api.calls import simulate as simulate
+    from ctxsim.api.storage import load_result as load_result
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "analyze", "analyze_grid", "load", "load_result", "simulate"]
 
+_MODULE_OF = {
+    "analyze": "ctxsim.api.calls",
+    "analyze_grid": "ctxsim.analysis",
+    "load": "ctxsim.api.calls",
+    "load_result": "ctxsim.api.storage",
+    "simulate": "ctxsim.api.calls",
+}
+
 
 def __getattr__(name: str) -> Any:
     """The public name, its module loaded on first use (PEP 562)."""
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module("ctxsim.api"), name)
+    value = getattr(import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 

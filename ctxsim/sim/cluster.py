@@ -19,7 +19,7 @@ from ctxsim.workload.demand import Demand, Source
 
 Stepping = Literal["macro", "single"]
 Progress = Callable[[int], None]
-BATCHES = {"macro": IncrementalBatch, "single": PlainBatch}
+BATCHES: dict[Stepping, type[IncrementalBatch] | type[PlainBatch]] = {"macro": IncrementalBatch, "single": PlainBatch}
 
 
 class Cluster:

@@ -26,9 +26,11 @@ def iterations_until(elapsed_s: float, first_s: float, growth_s: float) -> int:
     The root of growth/2 n^2 + (first - growth/2) n = elapsed in the form that does not cancel, then put right by one
     with the forward formula.
     """
+    if elapsed_s <= first_s:
+        return 1
     linear = first_s - growth_s / 2
-    root = 2 * elapsed_s / (linear + sqrt(linear * linear + 2 * growth_s * elapsed_s)) if elapsed_s > 0 else 1.0
-    n = max(1, ceil(root))
+    spread = sqrt(linear * linear + 2 * growth_s * elapsed_s)
+    n = ceil(2 * elapsed_s / (linear + spread) if linear >= 0 else (spread - linear) / growth_s)
     while n > 1 and run_s(n - 1, first_s, growth_s) >= elapsed_s:
         n -= 1
     while run_s(n, first_s, growth_s) < elapsed_s:

@@ -39,9 +39,10 @@ class BatchMachine(RuleBasedStateMachine):
         prompt, output = lengths
         pair = (Request(self.index, prompt, output), Request(self.index, prompt, output))
         self.index += 1
-        for request, batch in zip(pair, (self.quick, self.plain), strict=True):
+        for request in pair:
             request.generated_tokens = min(done, output - 1)
-            batch.add(request, prompt + request.generated_tokens - 1)
+        self.quick.add(pair[0], prompt + pair[0].generated_tokens - 1)
+        self.plain.add(pair[1], prompt + pair[1].generated_tokens - 1)
         self.pairs.append(pair)
 
     @precondition(lambda self: self.pairs)

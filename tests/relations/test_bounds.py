@@ -73,7 +73,7 @@ def share_of_bounds(scenario: Scenario, simulation: Simulation) -> dict[str, flo
     }
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(scenarios())
 def test_throughput_stays_within_every_bound(scenario: Scenario) -> None:
     shares = share_of_bounds(scenario, simulate(scenario))
@@ -82,7 +82,7 @@ def test_throughput_stays_within_every_bound(scenario: Scenario) -> None:
     assert {r: share for r, share in shares.items() if share > ROUNDING} == {}
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(scenarios())
 def test_work_and_times_of_every_path(scenario: Scenario) -> None:
     """FLOP and bytes fit into the time that passed, also those of one request alone; none is faster than alone."""

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from support.cases import Case, engine, random_case
+from support.cases import Case, engine, random_case, stub_cost
 from support.compare import FEATURES, differences, features
 from support.laws import ConstantLaw
 from support.real import scenario_of
+from support.sources import at
 
 from ctxsim.cost import CostModel
 from ctxsim.sim.cluster import Cluster, Stepping
@@ -24,6 +25,7 @@ from ctxsim.workload import make_source
 
 COVERAGE_SEEDS = 100
 TIED_SEEDS = 120
+NEAR_SEEDS = 200
 
 
 @settings(max_examples=260)
@@ -64,6 +66,25 @@ def test_ties_between_replicas() -> None:
     """Completions of one instant keep one order, whatever sums led there, so that routing cannot differ."""
     for seed in range(TIED_SEEDS):
         case = tied_case(seed)
+        assert differences(case.cost, case.run(), case.run("single")) == [], seed
+
+
+NEAR_S = (0.0, 1e-10, 4e-10, 7e-10, 9e-10, 1.1e-9, 1.6e-9, 1.9e-9, 2.4e-9, 3e-9)
+
+
+def near_boundaries(seed: int) -> Case:
+    """Arrivals within nanoseconds of the boundaries of iterations of one second."""
+    rng = Random(seed)
+    times_s = sorted(rng.randint(1, 6) + rng.choice([-1, 1]) * rng.choice(NEAR_S) for _ in range(rng.randint(2, 12)))
+    demands = [at(t, rng.randint(1, 30), rng.randint(0, 6), index=i) for i, t in enumerate(times_s)]
+    cost = stub_cost(law=ConstantLaw(1.0), capacity_bytes=rng.choice([1e9, 200.0]))
+    limits = engine(max_num_seqs=rng.choice([1, 2, 8]), max_num_batched_tokens=8, replicas=rng.choice([1, 2]))
+    return Case(cost, limits, demands)
+
+
+def test_arrivals_about_a_boundary() -> None:
+    for seed in range(NEAR_SEEDS):
+        case = near_boundaries(seed)
         assert differences(case.cost, case.run(), case.run("single")) == [], seed
 
 

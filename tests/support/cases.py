@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, cast
 
@@ -56,11 +56,12 @@ class Case:
     demands: Sequence[Demand] = ()
     users: Sequence[Sequence[Lengths]] = ()
     think_s: float = 0.0
-    seen: set[str] = field(default_factory=set)
 
     def source(self) -> Source:
         """The workload, fresh."""
-        return UserSource(self.users, self.think_s) if self.users else ListSource(self.demands)
+        if self.users:
+            return UserSource(self.users, self.think_s)
+        return ListSource(self.demands)
 
     def cluster(self, stepping: Stepping = "macro") -> Cluster:
         """The case ready to run, with its history kept."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.real import closed_requests
 
 from ctxsim.records import REQUEST_COLUMNS, RUN_COLUMNS, SESSION_COLUMNS, Column, Table, run_columns, table
 from ctxsim.sim import simulate
 
-from support.real import closed_requests  # isort: skip
-
 COLUMNS = (Column("request", "int64", "a number"), Column("ttft_s", "float64", "a time"))
 UNITS = ("_s", "_bytes", "_tokens")
-COUNTS = {"request", "session", "turn", "turns", "replica", "preemptions", "iterations", "sequences", "decoding", "waiting"}  # fmt: skip
+COUNTS = (
+    {"request", "session", "turn", "turns", "replica"}
+    | {"preemptions", "iterations", "sequences", "decoding", "waiting"}
+)  # fmt: skip
 
 
 def test_rows_become_columns_of_their_types() -> None:
@@ -31,7 +33,7 @@ def test_no_rows_leave_the_columns() -> None:
 
 
 def test_a_row_of_another_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="reshape|inhomogeneous"):
+    with pytest.raises(ValueError, match="cannot reshape"):
         table(COLUMNS, [(1, 0.5, 9.0)])
 
 

@@ -152,7 +152,7 @@ def test_every_dimension_has_an_example_that_parses_and_shown_units_that_exist(d
         (999, "bytes", "999 B"),
         (2.039e12, "bytes_per_s", "2.039 TB/s"),
         (0.0498, "seconds", "49.8 ms"),
-        (1793.2, "seconds", "1793 s"),
+        (1793.2, "seconds", "1,793 s"),
         (2.5 / 3600, "usd_per_s", "2.5 USD/hour"),
         (0.004 / 2**30 / 3600, "usd_per_byte_s", "0.004 USD/GiB/hour"),
         (0.05, "per_s", "180 /hour"),
