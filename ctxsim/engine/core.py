@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ctxsim.engine.decoding import Chunk, DecodeBatch
 from ctxsim.engine.request import Request
@@ -19,7 +19,6 @@ class Limits:
     kv_capacity_bytes: float
 
 
-@dataclass(slots=True)
 class Plan:
     """What the next iteration runs: all decoding sequences, and these chunks of prefill.
 
@@ -27,23 +26,28 @@ class Plan:
     it. admitted, preempted: what the scheduler did to get here.
     """
 
-    chunks: list[Chunk] = field(default_factory=list)
-    repeats: int = UNBOUNDED
-    open: bool = True
-    admitted: list[Request] = field(default_factory=list)
-    preempted: list[Request] = field(default_factory=list)
+    __slots__ = ("admitted", "chunks", "open", "preempted", "repeats")
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.repeats = UNBOUNDED
+        self.open = True
+        self.admitted: list[Request] = []
+        self.preempted: list[Request] = []
 
 
-@dataclass(slots=True)
 class Outcome:
     """What a run of iterations brought: requests with a first token, and requests that finished, oldest first.
 
     used_bytes: KV blocks taken at its end, before the finished ones let go of theirs.
     """
 
-    used_bytes: float = 0.0
-    started: list[Request] = field(default_factory=list)
-    finished: list[Request] = field(default_factory=list)
+    __slots__ = ("finished", "started", "used_bytes")
+
+    def __init__(self, used_bytes: float, finished: list[Request]) -> None:
+        self.used_bytes = used_bytes
+        self.started: list[Request] = []
+        self.finished = finished
 
 
 class EngineCore:
@@ -101,7 +105,7 @@ class EngineCore:
     def advance(self, plan: Plan, iterations: int) -> Outcome:
         """The plan has run that many times in a row; returns what came of it."""
         self.used_bytes += self.decodes.demand_bytes(iterations)
-        outcome = Outcome(self.used_bytes, finished=self.decodes.advance(iterations))
+        outcome = Outcome(self.used_bytes, self.decodes.advance(iterations))
         for request in outcome.finished:
             self._release(request, request.largest_context)
         for request, tokens in plan.chunks:

@@ -126,12 +126,11 @@ class IncrementalBatch:
 
     def iterations_to_event(self) -> int:
         """See DecodeBatch."""
-        soonest = UNBOUNDED
-        for heap in (self._finishing, self._bends, self._saturations):
-            while heap and heap[0][3].ticket != heap[0][1]:
-                heappop(heap)
-            if heap and heap[0][0] < soonest:
-                soonest = heap[0][0]
+        soonest = _soonest(self._finishing)
+        if self._bends:
+            soonest = min(soonest, _soonest(self._bends))
+        if self._saturations:
+            soonest = min(soonest, _soonest(self._saturations))
         return soonest - self._step if soonest != UNBOUNDED else UNBOUNDED
 
     def totals(self, chunks: Sequence[Chunk]) -> tuple[BatchTotals, int]:
@@ -215,6 +214,13 @@ class IncrementalBatch:
                 self.remove(request)
                 finished.append(request)
         return finished
+
+
+def _soonest(heap: list[_Entry]) -> int:
+    """The step of the first entry that still counts."""
+    while heap and heap[0][3].ticket != heap[0][1]:
+        heappop(heap)
+    return heap[0][0] if heap else UNBOUNDED
 
 
 def add_chunks(totals: BatchTotals, spans: Sequence[Span], chunks: Iterable[Chunk]) -> int:

@@ -10,12 +10,15 @@ import simpy
 
 from ctxsim.cost import CostModel, Law
 from ctxsim.engine import ROUTERS, SCHEDULERS, EngineCore, IncrementalBatch, Limits, PlainBatch
+from ctxsim.errors import InfeasibleError
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S
 from ctxsim.sim.moment import Moment
-from ctxsim.sim.replica import Replica
+from ctxsim.sim.replica import Completion, Replica
 from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Demand, Source
+
+MOST_REJECTIONS = 100_000
 
 Stepping = Literal["macro", "single"]
 Progress = Callable[[int], None]
@@ -42,8 +45,14 @@ class Cluster:
         self._outstanding = 0
         self._drained = self._env.event()
         replicas = scenario.deployment.replicas
-        self._arriving = Moment[Demand](self._env, ARRIVAL_MOMENT_S, lambda d: d.index, self._arrive)
-        self._ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
+        self._rejected_in_a_row = 0
+        self._pass_on: Callable[[Demand], None] = self._arrive
+        self._on_completion: Completion = self._end
+        if source.releases:
+            # Times are sums of what was served before: those that are equal but for rounding keep a fixed order.
+            self._pass_on = Moment[Demand](self._env, ARRIVAL_MOMENT_S, lambda d: d.index, self._arrive).add
+            ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
+            self._on_completion = ending.add
         self._router = ROUTERS[scenario.deployment.router](replicas)
         self.replicas = [self._replica(i, scenario, cost, stepping, law) for i in range(replicas)]
 
@@ -60,7 +69,16 @@ class Cluster:
         limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
         core = EngineCore(limits, cost.layout, BATCHES[stepping](cost.spans, cost.layout))
         scheduler = SCHEDULERS[serving.scheduler]()
-        return Replica(self._env, number, core, scheduler, law or cost.law, self.journal, self._ending.add)
+        return Replica(
+            self._env,
+            number,
+            core,
+            scheduler,
+            law or cost.law,
+            self.journal,
+            self._on_completion,
+            self._source.releases,
+        )
 
     def _arrivals(self) -> Generator[simpy.Event, Any, None]:
         """Hands over the open-loop requests in order; requests of one instant come together."""
@@ -76,7 +94,7 @@ class Cluster:
     def _send(self, demand: Demand) -> None:
         """A request sets out now."""
         self._outstanding += 1
-        self._arriving.add(demand)
+        self._pass_on(demand)
 
     def _arrive(self, demand: Demand) -> None:
         self.journal.arrivals += 1
@@ -84,11 +102,19 @@ class Cluster:
         request = ServedRequest(demand, replica.number)
         too_long = demand.prompt_tokens + demand.output_tokens > self._max_tokens
         if too_long or not replica.core.fits_alone(request):
-            self.journal.rejected.append(demand)
-            self._follow(demand, demand.arrival_s)
-            self._settle()
+            self._reject(demand)
         else:
+            self._rejected_in_a_row = 0
             replica.deliver(request)
+
+    def _reject(self, demand: Demand) -> None:
+        """The request is refused; where nothing but refusals follows, users who do not think would go on for ever."""
+        self.journal.rejected.append(demand)
+        self._rejected_in_a_row += 1
+        if self._rejected_in_a_row > MOST_REJECTIONS and self._source.releases:
+            raise InfeasibleError(f"the last {MOST_REJECTIONS:,} requests are all longer than a replica can ever serve")
+        self._follow(demand, demand.arrival_s)
+        self._settle()
 
     def _end(self, request: ServedRequest) -> None:
         self._follow(request.demand, request.finished_s)

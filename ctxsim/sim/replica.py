@@ -19,12 +19,13 @@ class Replica:
     """A serving engine in simulated time, as one SimPy process.
 
     clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
-    later, when all that joins at that boundary has come; the environment's clock only orders events.
+    later, when all that joins at that boundary has come; the environment's clock only orders events. Where completions
+    release requests (``releases``), a run is finished at its boundary and not only when the next one is planned.
     """
 
     def __init__(
         self, env: simpy.Environment, number: int, core: EngineCore, scheduler: Scheduler, law: Law,
-        journal: Journal, on_completion: Completion,
+        journal: Journal, on_completion: Completion, releases: bool,
     ) -> None:  # fmt: skip
         self.number = number
         self.core = core
@@ -34,6 +35,8 @@ class Replica:
         self._law = law
         self._journal = journal
         self._on_completion = on_completion
+        self._finish_delay_s = 0.0 if releases else PLANNING_DELAY_S
+        self._plan_delay_s = PLANNING_DELAY_S if releases else 0.0
         self._arrived: list[ServedRequest] = []
         self._run: Run | None = None
         self._idle: simpy.Event | None = None
@@ -63,20 +66,23 @@ class Replica:
             if not self.core.has_work and not self._arrived:
                 self._idle = self._env.event()
                 yield self._idle
-            yield self._env.timeout(PLANNING_DELAY_S)
-            self._join()
+                yield self._env.timeout(PLANNING_DELAY_S)
+            if self._arrived:
+                self._join()
             run = self._run = self._next_run()
             if self._arrived and run.open:
                 self._cut(run, self._arrived[0].arrival_s)
             while True:
                 try:
                     end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-                    yield self._env.timeout(max(0.0, end_s - self._env.now))
+                    yield self._env.timeout(max(0.0, end_s + self._finish_delay_s - self._env.now))
                     break
                 except simpy.Interrupt:
                     pass
             self._run = None
             self._finish(run)
+            if self._plan_delay_s:
+                yield self._env.timeout(self._plan_delay_s)
 
     def _join(self) -> None:
         """Whatever arrived by the boundary queues up; what came in the moment after it waits for the next one."""

@@ -27,10 +27,12 @@ class Demand:
 class Source(Protocol):
     """The demands of one run. It holds the state of that run: make a new one for each.
 
-    ``warnings``: what a reader of the results must know about the demands.
+    ``warnings``: what a reader of the results must know about the demands. ``releases``: whether completions release
+    demands (``after``), as users do who wait for an answer.
     """
 
     warnings: tuple[str, ...]
+    releases: bool
 
     @property
     def num_requests(self) -> int | None:

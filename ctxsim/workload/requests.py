@@ -14,6 +14,7 @@ class OpenRequests:
     """Requests that arrive whether or not earlier ones were answered."""
 
     warnings: tuple[str, ...] = ()
+    releases = False
 
     def __init__(self, spec: Requests, arrival: OpenArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed
@@ -44,6 +45,7 @@ class ClosedRequests:
     """
 
     warnings: tuple[str, ...] = ()
+    releases = True
 
     def __init__(self, spec: Requests, arrival: ClosedArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed

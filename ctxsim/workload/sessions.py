@@ -63,6 +63,7 @@ class ClosedSessions:
     """
 
     warnings: tuple[str, ...] = ()
+    releases = True
 
     def __init__(self, spec: Sessions, users: int, seed: int) -> None:
         self._spec, self._users, self._seed = spec, users, seed
@@ -112,6 +113,7 @@ class OpenSessions:
     """
 
     warnings: tuple[str, ...] = ()
+    releases = True
 
     def __init__(self, spec: Sessions, arrival: OpenArrival, seed: int) -> None:
         self._spec, self._arrival, self._seed = spec, arrival, seed

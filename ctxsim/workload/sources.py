@@ -15,6 +15,8 @@ from ctxsim.workload.traces import TraceTable
 class TraceSource:
     """The requests of a trace, each at its recorded time whether or not earlier ones were answered."""
 
+    releases = False
+
     def __init__(self, table: TraceTable) -> None:
         self.table = table
         self.warnings = table.warnings

@@ -14,6 +14,9 @@ Lengths = tuple[int, int]
 class ListSource:
     """Requests that arrive at given times, whether or not earlier ones were answered."""
 
+    warnings: tuple[str, ...] = ()
+    releases = False
+
     def __init__(self, demands: Sequence[Demand]) -> None:
         self._demands = demands
 
@@ -33,6 +36,9 @@ class ListSource:
 
 class UserSource:
     """Users who each work through a list of requests, a think time after every answer; all begin at 0."""
+
+    warnings: tuple[str, ...] = ()
+    releases = True
 
     def __init__(self, users: Sequence[Sequence[Lengths]], think_s: float) -> None:
         self._users = [iter(lengths) for lengths in users]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nextafter
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -43,6 +45,15 @@ def test_the_number_is_the_least_one(elapsed_s: float, first_s: float, growth_s:
     assert n >= 1
     assert run_s(n, first_s, growth_s) >= elapsed_s
     assert n == 1 or run_s(n - 1, first_s, growth_s) < elapsed_s
+
+
+@given(st.integers(1, 10**7), firsts, growths)
+def test_a_hair_after_a_boundary_is_the_next_one(n: int, first_s: float, growth_s: float) -> None:
+    """To the last bit, where the root alone is off by one."""
+    boundary_s = run_s(n, first_s, growth_s)
+    assert run_s(n - 1, first_s, growth_s) < boundary_s < run_s(n + 1, first_s, growth_s)
+    assert iterations_until(boundary_s, first_s, growth_s) == n
+    assert iterations_until(nextafter(boundary_s, inf), first_s, growth_s) == n + 1
 
 
 @pytest.mark.parametrize(
