@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PACKAGES := ctxsim.units ctxsim.errors ctxsim.spec ctxsim.geometry ctxsim.workload ctxsim.cost ctxsim.engine
 
 .PHONY: demo test lint docs bench clean
 
@@ -18,7 +17,7 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 docs: $(READY)

@@ -36,7 +36,7 @@ def describe(values: np.ndarray) -> dict[str, float | None]:
     if not len(values):
         return dict.fromkeys(("mean", *QUANTILES))
     points = np.quantile(values, list(QUANTILES.values()))
-    return {"mean": float(np.mean(values))} | dict(zip(QUANTILES, map(float, points), strict=True))
+    return {"mean": float(np.mean(values)), **dict(zip(QUANTILES, map(float, points), strict=True))}
 
 
 def mser5(series: np.ndarray) -> int:
@@ -76,7 +76,7 @@ def gap_quantiles(runs: Table, gaps_s: Sequence[float]) -> dict[str, float | Non
         return (float(np.sum(weight * counted)) + int(np.count_nonzero(pauses <= pause_s))) / total
 
     longest = max(float(np.max(first + growth * (n - 1), initial=0.0)), float(np.max(pauses, initial=0.0)))
-    return {"mean": mean} | {name: _least(share_up_to, q, longest) for name, q in QUANTILES.items()}
+    return {"mean": mean, **{name: _least(share_up_to, q, longest) for name, q in QUANTILES.items()}}
 
 
 def _least(share_up_to: Callable[[float], float], share: float, longest_s: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ from ctxsim.spec.scenario import Scenario
 
 CONTEXTS = (4_000, 1_000_000)
 POINTS = 200
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "ctxsim",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
