@@ -102,13 +102,13 @@ def test_a_long_prompt_is_computed_in_chunks_with_all_its_blocks_taken() -> None
 def test_the_youngest_is_preempted_and_starts_over(batch: type[IncrementalBatch]) -> None:
     """Two of twenty tokens in a pool of four blocks: the first decoded tokens need a fifth."""
     core = core_of(blocks=4, batch=batch)
-    old, young = queued(core, (20, 9), (20, 9))
+    old, young, later = queued(core, (20, 9), (20, 9), (20, 9))
     step(core)
     assert core.used_bytes == 40
     plan = step(core)
     assert plan.preempted == [young]
     assert plan.chunks == [], "nothing is admitted in an iteration that preempts"
-    assert list(core.waiting) == [young]
+    assert list(core.waiting) == [young, later], "ahead of those that came after it"
     assert (young.preemptions, young.recomputed_tokens) == (1, 20)
     assert (young.prefill_tokens, young.computed_tokens, young.generated_tokens) == (21, 0, 1)
     assert core.used_bytes == 30
