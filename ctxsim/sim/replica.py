@@ -89,6 +89,10 @@ class Replica:
         latest_s = self.clock_s + TIE_S
         self.core.waiting.extend(r for r in self._arrived if r.arrival_s <= latest_s)
         self._arrived = [r for r in self._arrived if r.arrival_s > latest_s]
+        if not self.core.has_work:
+            # It is idle at the boundary, and what came just after it is the next to do.
+            self.clock_s = self._arrived[0].arrival_s
+            self._join()
 
     def _next_run(self) -> Run:
         """Plans the next iteration and finds how many like it can run in a row."""

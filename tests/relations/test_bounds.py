@@ -106,10 +106,10 @@ BINDING = {
     "compute": (0.95, {"prompt": 2048, "output": 0, "users": 8, "num_requests": 100}),
     # Long answers to short prompts in full batches; what is lost is the last, shrinking batch and the prompts.
     "hbm_bandwidth": (0.85, {"prompt": 16, "output": 1500, "users": 32, "num_requests": 320}),
-    # Full pools of long contexts: what is lost is the time between one's last token and the next one's first.
+    # A pool that holds two: what is lost is the room their answers need, and the prompts in between.
     "hbm_size": (
-        0.5,
-        {"prompt": 1000, "output": 1000, "users": 64, "num_requests": 400, "serving__num_gpu_blocks_override": 300},
+        0.75,
+        {"prompt": 4000, "output": 600, "users": 4, "num_requests": 40, "serving__num_gpu_blocks_override": 2 * 288},
     ),
 }
 

@@ -60,6 +60,17 @@ def test_an_idle_replica_starts_at_the_arrival(stepping: Stepping) -> None:
     )
 
 
+@pytest.mark.parametrize("late_s", [1.2e-9, 1.5e-9, 1.9e-9, 2.5e-9])
+def test_an_arrival_just_after_the_last_boundary_starts_at_once(stepping: Stepping, late_s: float) -> None:
+    """Nothing is left to do at that boundary, and nothing runs in between, in open loops and in closed ones."""
+    journal = served(stepping, (0.0, 10, 1), (1.0 + late_s, 10, 1))
+    assert times(journal)[1] == pytest.approx((1.0, 2.0, 2.0), abs=1e-8)
+    assert len(journal.runs) == 2
+    journal = served(stepping, users=[[(10, 1), (10, 1)]], think_s=late_s)
+    assert times(journal)[1] == pytest.approx((1.0, 2.0, 2.0), abs=1e-8)
+    assert len(journal.runs) == 2
+
+
 def test_a_first_token_is_never_before_its_arrival(stepping: Stepping) -> None:
     journal = served(stepping, (0.0, 10, 1), (5e-10, 10, 1), (1.0 + 9e-10, 10, 1))
     assert [t[1] for t in times(journal)] == [1.0, 1.0, pytest.approx(2.0, abs=1e-9)]
