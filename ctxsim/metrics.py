@@ -26,7 +26,7 @@ DEFINITIONS = {
     "goodput_requests_per_s": "requests that meet every SLO given, per second; null without an SLO",
     "kv_hit_ratio": "share of prompt tokens computed once before that were found in each tier",
     "kv_used_ratio": "KV blocks taken / KV pool, over time and replicas; within a run of iterations by its two ends",
-    "mfu_ratio": "FLOP done / (peak bf16 FLOP/s x duration)",
+    "mfu_ratio": "time that the FLOP done take at the dense peaks of their number formats / duration",
     "mbu_ratio": "HBM bytes that had to move / (bandwidth x duration)",
 }
 
@@ -89,10 +89,21 @@ def _least(share_up_to: Callable[[float], float], share: float, longest_s: float
 
 def work_done(cost: CostModel, runs: Table) -> tuple[float, float]:
     """FLOP and HBM bytes of all runs together; exact, since both are linear within a run."""
-    n = runs["iterations"]
-    middle = (n - 1) / 2
+    n, batch = runs["iterations"], mean_batches(cost, runs)
+    return float(np.sum(n * cost.flop(batch))), float(np.sum(n * cost.hbm_bytes(batch)))
+
+
+def peak_compute_s(cost: CostModel, runs: Table) -> float:
+    """Seconds that the FLOP of all runs take at the peak rates of their number formats, on one replica."""
+    batch = mean_batches(cost, runs)
+    return float(np.sum(runs["iterations"] * sum(op.flop(batch) / op.flop_per_s for op in cost.operations)))
+
+
+def mean_batches(cost: CostModel, runs: Table) -> BatchTotals:
+    """Each run's batch at its mean iteration, which is the middle one: arrays, a value a run."""
+    middle = (runs["iterations"] - 1) / 2
     spans = range(len(cost.spans))
-    batch = BatchTotals(
+    return BatchTotals(
         sequences=runs["sequences"],
         new_tokens=runs["new_tokens"],
         decode_tokens=runs["decode_tokens"],
@@ -101,7 +112,6 @@ def work_done(cost: CostModel, runs: Table) -> tuple[float, float]:
         touched=[runs[f"touched_tokens_{i}"] + middle * runs[f"touched_growth_tokens_{i}"] for i in spans],
         touched_growth=[0.0 for _ in spans],
     )
-    return float(np.sum(n * cost.flop(batch))), float(np.sum(n * cost.hbm_bytes(batch)))
 
 
 def kv_used(runs: Table, capacity_bytes: float, replicas: int, duration_s: float) -> dict[str, float]:
@@ -214,10 +224,10 @@ def _traffic(history: History) -> dict[str, Any]:
 
 def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
     replicas = scenario.deployment.replicas
-    flop, moved_bytes = work_done(cost, history.runs)
+    _, moved_bytes = work_done(cost, history.runs)
     return {
         "kv_used_ratio": kv_used(history.runs, cost.memory.kv_capacity_bytes, replicas, end_s),
-        "mfu_ratio": _rate(flop, replicas * cost.rates.bf16_flop_per_s * end_s),
+        "mfu_ratio": _rate(peak_compute_s(cost, history.runs), replicas * end_s),
         "mbu_ratio": _rate(moved_bytes, replicas * cost.rates.hbm_bytes_per_s * end_s),
         "link_busy_ratio": 0.0,
     }

@@ -17,6 +17,8 @@ from ctxsim.cost import CostModel
 from ctxsim.geometry import BatchTotals
 from ctxsim.metrics import describe, gap_quantiles, good_requests, kv_used, mser5, warmup_s, work_done
 from ctxsim.records import RUN_COLUMNS, SPAN_COLUMNS, Table, table
+from ctxsim.sim import simulate
+from ctxsim.spec.scenario import load_scenario
 
 RUNS = ("iterations", "first_s", "growth_s", "decoding")
 
@@ -179,3 +181,18 @@ def test_good_requests_meet_every_slo_given() -> None:
     only_ttft = closed_requests("llama-3.1-8b", slo={"ttft": "2 s"})
     assert list(good_requests(both, requests)) == [True, False, False, True]
     assert list(good_requests(only_ttft, requests)) == [True, False, True, True]
+
+
+def test_mfu_counts_each_number_format_at_its_own_peak() -> None:
+    """In bf16 it is FLOP / (peak x time); with fp8 weights the same work takes half the peak time, never over 1."""
+    prompts = {"workload.output_tokens": 0, "workload.num_requests": 40, "workload.arrival.rate": "1000 /s"}
+    base = {"hardware": "h100-80gb-sxm", **prompts}
+    bf16, fp8 = (
+        simulate(load_scenario("llama-8b-chat", base | {"serving.weight_dtype": dtype})) for dtype in ("bf16", "fp8")
+    )
+    cost = CostModel(bf16.scenario)
+    flop, _ = work_done(cost, bf16.runs)
+    expected = flop / (cost.rates.bf16_flop_per_s * bf16.summary["duration_s"])
+    assert bf16.summary["mfu_ratio"] == pytest.approx(expected, rel=1e-12)
+    assert 0.9 < fp8.summary["mfu_ratio"] <= 1
+    assert fp8.summary["duration_s"] < 0.6 * bf16.summary["duration_s"]
