@@ -44,7 +44,7 @@ class Printed:
     remark: str
 
 
-# arXiv 2405.08944v1, sections 1 to 3 and figure 2; the remarks are ours.
+# Printed in arXiv 2405.08944 (May 2024); the remarks are ours.
 PRINTED: Mapping[tuple[str, str], Printed] = {
     ("4k", "kv_bytes_per_session"): Printed(0.91, "printed as GB, is GiB truncated"),
     ("50k", "kv_bytes_per_session"): Printed(11, "printed as GB, is GiB truncated"),

@@ -7,7 +7,10 @@ Decoding shares weight reads, so each resource is asked for the least it must do
     hbm_bandwidth  1 / (own bytes / M + passes x W / (B_max x M)),  B_max = min(max_num_seqs, KV capacity)
     hbm_size       sessions held: KV x time. A session is resident while it decodes; while its user thinks it is
                    resident too (keep), is brought back over the host link at least once (swap), or is not (recompute)
-    host_link      with hbm_size: a share f of the thinks swapped, so X <= C / (f b) and X <= K / (R + (1 - f) Z)
+    host_link      with hbm_size: a share f of the thinks swapped, so X <= C / (f b) and X <= K / (R + (1 - f) Z),
+                   and no more sessions outside HBM than host memory and disk hold: X f Z <= H
+
+They hold in the steady state: a run that ends may finish a last session before its last think time is over.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from math import inf
 
 from ctxsim.analysis.course import SessionCourse
 from ctxsim.analysis.session import TypicalSession
-from ctxsim.cost import CostModel
+from ctxsim.cost import CostModel, nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def _hbm_size(
     work = f"{replicas} replicas x {concurrent_sessions:.6g} sessions / {held_s:.6g} s resident"
     residency = cost.scenario.serving.residency
     if residency in ("keep", "swap") and think_s:
-        slots = concurrent_sessions + (_link_slots(cost, session, think_s) if residency == "swap" else 0.0)
+        slots = concurrent_sessions + (_outside_slots(cost, session, think_s) if residency == "swap" else 0.0)
         kept = slots / (held_s + think_s)
         if kept < most:
             most = kept
@@ -88,10 +91,13 @@ def _hbm_size(
     return Bound("hbm_size", replicas * most, work)
 
 
-def _link_slots(cost: CostModel, session: TypicalSession, think_s: float) -> float:
-    """Sessions that think outside HBM and can still be brought back in time: C x Z / bytes brought in.
+def _outside_slots(cost: CostModel, session: TypicalSession, think_s: float) -> float:
+    """Sessions that can think outside HBM: what the link brings back in time, and what there is room for.
 
-    From the two constraints above: f = C (R + Z) / (K b + C Z), and X = (K + C Z / b) / (R + Z).
+    From the constraints above: f = C (R + Z) / (K b + C Z), and X = (K + min(C Z / b, H)) / (R + Z).
     """
     kv_bytes = cost.layout.held_bytes(session.document_tokens + session.question_tokens)
-    return float(cost.host_link_bytes_per_s * think_s / ((session.rounds - 1) * kv_bytes))
+    returned = cost.host_link_bytes_per_s * think_s / ((session.rounds - 1) * kv_bytes)
+    serving = cost.scenario.serving
+    room_bytes = nodes(cost.scenario) * (serving.host_kv_capacity + serving.disk_kv_capacity)
+    return float(min(returned, room_bytes / cost.scenario.deployment.replicas / kv_bytes))

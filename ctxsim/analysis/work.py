@@ -24,8 +24,8 @@ def _memory(a: Analysis) -> list[str]:
     ranks = a.scenario.deployment.tensor_parallel
     return [
         f"hbm_bytes = {ranks} x {a.scenario.hardware.hbm_bytes:,.0f} B = {m.hbm_bytes:,.0f} B",
-        f"weight_bytes = {a.scenario.model.num_parameters:,} parameters in {serving.weight_dtype} = "
-        f"{m.weight_bytes:,.0f} B",
+        f"weight_bytes = {a.scenario.model.num_parameters:,} parameters in {serving.weight_dtype}, with scales "
+        f"and what ranks repeat = {m.weight_bytes:,.0f} B",
         _capacity(a),
         f"kv_bytes_per_session = KV of {a.session.document_tokens:,} tokens at {keys['kv_bytes_per_token']:,.0f} B "
         f"a token (windows and states as they are) = {keys['kv_bytes_per_session']:,.0f} B",

@@ -48,7 +48,7 @@ class RooflineLaw:
     def __init__(self, operations: tuple[Operation, ...], rates: Rates, overhead_s: float) -> None:
         self._rates = rates
         self._overhead_s = overhead_s
-        self._fixed_s: dict[tuple[int, int], float] = {}
+        self._fixed_s: dict[tuple[int, int, int], float] = {}
         self._fixed = tuple(op for op in operations if op.span is None)
         by_context = [op for op in operations if op.span is not None]
         self._kernels = tuple(self._slopes(op) for op in by_context if _is_kernel(op))
@@ -84,7 +84,7 @@ class RooflineLaw:
         )
 
     def _fixed_seconds(self, batch: BatchTotals) -> float:
-        key = (batch.new_tokens, batch.sequences)
+        key = (batch.new_tokens, batch.sequences, batch.decode_tokens)
         seconds = self._fixed_s.get(key)
         if seconds is None:
             if len(self._fixed_s) >= STATIC_CACHE_ENTRIES:

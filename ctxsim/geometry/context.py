@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from ctxsim.geometry.spans import Span
 from ctxsim.spec.model import Attention, LatentAttention, Layer, ModelSpec, StateMixer
 
-BF16_BYTES = 2
-
 
 @dataclass(frozen=True, slots=True)
 class KvDtype:

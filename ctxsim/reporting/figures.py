@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ctxsim.analysis import analyze_grid
 from ctxsim.records import Table
@@ -19,6 +19,7 @@ from ctxsim.spec.scenario import Scenario
 
 CONTEXTS = (4_000, 1_000_000)
 POINTS = 200
+FEW_DECADES = 300
 STYLE: Any = {
     "svg.hashsalt": "ctxsim",
     "svg.fonttype": "none",
@@ -50,14 +51,15 @@ def four_quantities_figure(scenario: Scenario, document_tokens: int) -> Figure:
             axes.loglog(contexts, grid[key], color=INK, linewidth=1.8)
             axes.plot(document_tokens, here[key][0], "o", color=ACCENT, markersize=6)
             axes.annotate(
-                f"{here[key][0]:.3g}",
+                f"{here[key][0]:.4g}",
                 (document_tokens, here[key][0]),
-                (7, -13),
+                (7, 5) if grid[key][0] > grid[key][-1] else (7, -13),
                 textcoords="offset points",
                 color=ACCENT,
             )
             axes.set_title(title, fontsize=10, loc="left")
             _token_axis(axes)
+            _value_axis(axes)
         axes.figure.supxlabel("context, tokens", fontsize=10)
     return figure
 
@@ -123,3 +125,10 @@ def _token_axis(axes: Axes) -> None:
         FuncFormatter(lambda tokens, _: f"{tokens / 1_000:g}K" if tokens < CONTEXTS[1] else "1M")
     )
     axes.minorticks_off()
+
+
+def _value_axis(axes: Axes) -> None:
+    """Plain numbers, with 2 and 5 between the powers of ten where those alone would be too few to read by."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < FEW_DECADES else (1.0,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft7Validator, ValidationError
+from scenario_text import SCENARIO
 
 from ctxsim.errors import SpecError
 from ctxsim.spec import catalog
@@ -14,21 +15,6 @@ from ctxsim.spec.document import parse_document
 from ctxsim.spec.scenario import load_scenario, resolve_scenario
 from ctxsim.spec.scenario_file import ScenarioFile
 
-SCENARIO = """\
-name: case
-model: llama-3.1-8b
-hardware: a100-80gb-sxm
-deployment: {tensor_parallel: 2}
-serving:
-  max_model_len: 4096
-  kv_dtype: bf16
-workload:
-  kind: requests
-  prompt_tokens: 2048
-  output_tokens: 256
-  arrival: {kind: poisson, rate: 2 /s}
-  num_requests: 10
-"""
 """A good scenario; the other settings are defaults."""
 
 

@@ -1,27 +1,11 @@
 """What is wrong in a scenario is refused at its place, with what was wanted, what was there and what would do."""
 
 import pytest
+from scenario_text import SCENARIO
 
 from ctxsim.errors import SpecError
 from ctxsim.spec.document import parse_document
 from ctxsim.spec.scenario import load_scenario, resolve_scenario
-
-SCENARIO = """\
-name: case
-model: llama-3.1-8b
-hardware: a100-80gb-sxm
-deployment: {tensor_parallel: 2}
-serving:
-  max_model_len: 4096
-  kv_dtype: bf16
-workload:
-  kind: requests
-  prompt_tokens: 2048
-  output_tokens: 256
-  arrival: {kind: poisson, rate: 2 /s}
-  num_requests: 10
-"""
-"""A good scenario; each test breaks one thing in it."""
 
 
 def refusal(text):
