@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctxsim.analysis.session import TypicalSession
-from ctxsim.cost import CostModel, course_s
+from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.geometry import BatchTotals
 
 
@@ -75,35 +74,13 @@ def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
 
 def _leg(cost: CostModel, tokens: int, past: int, per_iteration: int) -> _Leg:
     leg = _Leg()
-    for batch, repeats in _repetitions(cost, tokens, past, per_iteration):
+    for batch, repeats in repetitions(cost.spans, tokens, past, per_iteration):
         leg.seconds += course_s(cost.law(batch), repeats)
         leg.passes += repeats
         middle = _at(batch, (repeats - 1) / 2)
         leg.compute_s += repeats * sum(op.flop(middle) / op.flop_per_s for op in cost.operations)
         leg.own_bytes += repeats * (cost.hbm_bytes(middle) - cost.streamed_bytes(middle))
     return leg
-
-
-def _repetitions(cost: CostModel, tokens: int, past: int, per_iteration: int) -> Iterator[tuple[BatchTotals, int]]:
-    """The iterations of one sequence, those that grow evenly together."""
-    end = past + tokens
-    while past < end:
-        new = min(per_iteration, end - past)
-        extents = [span.extent(new, past) for span in cost.spans]
-        repeats = min((end - past) // new, *(e.until for e in extents))
-        yield (
-            BatchTotals(
-                sequences=1,
-                new_tokens=new,
-                decode_tokens=1 if new == 1 else 0,
-                pairs=[e.pairs for e in extents],
-                pairs_growth=[e.pairs_growth for e in extents],
-                touched=[e.touched for e in extents],
-                touched_growth=[e.touched_growth for e in extents],
-            ),
-            repeats,
-        )
-        past += repeats * new
 
 
 def _at(batch: BatchTotals, iteration: float) -> BatchTotals:

@@ -150,6 +150,11 @@ def simulate(
     stepping: Annotated[Stepping, typer.Option(help="Jump over equal iterations, or take each.")] = Stepping.macro,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write tables, summary and scenario there.")] = None,
     fail_on_slo: Annotated[bool, typer.Option("--fail-on-slo", help="Exit with 4 where the SLO is missed.")] = False,
+    replications: Annotated[
+        int | None, typer.Option(min=1, help="Run it so many times with other draws; print means and intervals.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the replications' intervals.")] = 0.95,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that replications run in.")] = 1,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -163,7 +168,16 @@ def simulate(
     overrides = overrides_of(settings)
     if seed is not None:
         overrides["run.seed"] = seed
-    order = Order(load_scenario(scenario, overrides), stepping.value, out, fail_on_slo, not no_progress)
+    order = Order(
+        load_scenario(scenario, overrides),
+        stepping.value,
+        out,
+        fail_on_slo,
+        not no_progress,
+        replications,
+        confidence,
+        workers,
+    )
     return carry_out(order, as_json)
 
 

@@ -1,9 +1,10 @@
 """FLOP, bytes, seconds, memory and money of one replica; knows nothing of requests."""
 
+from ctxsim.cost.course import alone_s, repetitions
 from ctxsim.cost.law import Law, Piece, RooflineLaw, course_s
 from ctxsim.cost.memory import Memory
 from ctxsim.cost.model import CostModel, Machine
-from ctxsim.cost.money import accelerators, fleet_usd_per_s, nodes
+from ctxsim.cost.money import accelerators, fleet_usd_per_s, nodes, replica_usd_per_s
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import transfer_s
 
@@ -18,9 +19,12 @@ __all__ = [
     "Rates",
     "RooflineLaw",
     "accelerators",
+    "alone_s",
     "bound_of",
     "course_s",
     "fleet_usd_per_s",
     "nodes",
+    "repetitions",
+    "replica_usd_per_s",
     "transfer_s",
 ]

@@ -49,6 +49,18 @@ def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None =
     return Memory(hbm, usable, weights, activations, reserve, kv_bytes)
 
 
+def store_bytes(scenario: Scenario) -> tuple[float, float]:
+    """Host memory and disk for the KV of one replica: replicas on one node share it equally, as engines that each
+    pin their own when they start; a replica on several nodes has that of all."""
+    deployment, serving = scenario.deployment, scenario.serving
+    fitting = deployment.accelerators_per_node // deployment.tensor_parallel
+    if fitting:
+        share = 1 / min(fitting, deployment.replicas)
+    else:
+        share = -(-deployment.tensor_parallel // deployment.accelerators_per_node)
+    return serving.host_kv_capacity * share, serving.disk_kv_capacity * share
+
+
 def activation_peak_bytes(scenario: Scenario) -> float:
     """Peak activation bytes of one rank while the largest batch runs, unless the scenario gives it.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ctxsim.cost.compiling import compile_operations, spans_of
-from ctxsim.cost.law import RooflineLaw
+from ctxsim.cost.law import Law, RooflineLaw
 from ctxsim.cost.memory import Memory, replica_memory
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import host_link_bytes_per_s
@@ -50,7 +50,20 @@ class CostModel:
         self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
         self.memory: Memory = replica_memory(scenario, self.layout, machine.hbm_bytes)
         self.host_link_bytes_per_s = host_link_bytes_per_s(scenario, machine.host_link_bytes_per_s, minimum)
-        self.law = RooflineLaw(self.operations, self.rates, serving.iteration_overhead)
+        self.law: Law = self.law_beside(0.0)
+
+    def law_beside(self, copy_bytes_per_s: float) -> Law:
+        """Seconds of a batch while copies move that many bytes a second in and out of HBM.
+
+        Kernels have what is left of the HBM bandwidth: half of it at least, a fair share.
+        """
+        hbm = self.rates.hbm_bytes_per_s
+        rates = (
+            replace(self.rates, hbm_bytes_per_s=max(hbm - copy_bytes_per_s, hbm / 2))
+            if copy_bytes_per_s
+            else self.rates
+        )
+        return RooflineLaw(self.operations, rates, self.scenario.serving.iteration_overhead)
 
     def batch(self, new: Any, past: Any, minimum: Callable[..., Any] = min, sequences: Any = 1) -> BatchTotals:
         """Totals of ``sequences`` equal sequences with ``new`` tokens after ``past`` ones each."""

@@ -16,6 +16,11 @@ def nodes(scenario: Scenario) -> int:
     return -(-accelerators(scenario) // scenario.deployment.accelerators_per_node)
 
 
+def replica_usd_per_s(scenario: Scenario) -> float:
+    """Price of one replica's accelerators a second."""
+    return scenario.deployment.tensor_parallel * scenario.price.accelerator_usd_per_s
+
+
 def fleet_usd_per_s(scenario: Scenario) -> float:
     """Price of the fleet a second: accelerators, and the host memory and disk set aside for KV on each node."""
     price, serving = scenario.price, scenario.serving

@@ -1,28 +1,49 @@
-"""Time to move KV between HBM and host memory."""
+"""Time to move KV between HBM, host memory and disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from ctxsim.cost.topology import DISK, HBM, HOST, Fabric
+from ctxsim.spec.model import StateMixer
 from ctxsim.spec.scenario import Scenario
 
 
 def host_link_bytes_per_s(
     scenario: Scenario, link_bytes_per_s: Any | None = None, minimum: Callable[..., Any] = min
 ) -> Any:
-    """One-way rate between one replica's HBM and host memory.
+    """One-way rate between one replica's HBM and host memory while nothing else is copied.
 
-    A root link serves ``shared_by`` accelerators, so a tensor-parallel group of g drives ceil(g / shared_by) roots,
-    up to the bandwidth of host memory. ``link_bytes_per_s`` replaces the profile's rate (a number, or an array with
-    ``minimum=numpy.minimum``).
+    Of the first replica: its ranks begin at a root, so none has fewer roots. A copy is striped evenly over the ranks,
+    so the root with the most of them sets the rate, up to the bandwidth of host memory. ``link_bytes_per_s`` replaces
+    the profile's rate (a number, or an array with ``minimum=numpy.minimum``).
     """
-    hardware = scenario.hardware
-    roots = -(-scenario.deployment.tensor_parallel // hardware.host_link_shared_by)
-    link = hardware.host_link_bytes_per_s if link_bytes_per_s is None else link_bytes_per_s
-    return minimum(roots * link, hardware.host_memory_bytes_per_s)
+    return Fabric.of(scenario, link_bytes_per_s).lone_bytes_per_s(0, HBM, HOST, minimum)
 
 
 def transfer_s(amount_bytes: Any, bytes_per_s: Any) -> Any:
-    """Seconds to move an amount at a rate: bytes / bandwidth (fidelity peak: no cost per descriptor)."""
+    """Seconds to move an amount at a rate: bytes / bandwidth (what comes before the bytes flow: setup_s)."""
     return amount_bytes / bytes_per_s
+
+
+def descriptors(scenario: Scenario, blocks: int) -> int:
+    """Pieces in which each rank copies that many KV blocks.
+
+    Per block the scenario's number, or one for each layer that keeps KV (a window layer's blocks count in full).
+    """
+    per_block = scenario.serving.copy_descriptors_per_block
+    if per_block is None:
+        layers = scenario.model.layer_counts.items()
+        per_block = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
+    return blocks * per_block
+
+
+def setup_s(scenario: Scenario, source: int, target: int, blocks: int) -> float:
+    """Seconds before the bytes of a copy flow: latency + descriptors x overhead of each.
+
+    The latency is that of a read from disk, where the host gives one; a write ends in the drive's buffer and waits for
+    nothing. Ranks submit their descriptors at the same time. Affine in ``blocks``.
+    """
+    latency_s = scenario.hardware.nvme_latency_s if source == DISK else None
+    return (latency_s or 0.0) + descriptors(scenario, blocks) * scenario.serving.copy_descriptor_overhead

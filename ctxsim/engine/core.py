@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from ctxsim.engine.cache import ROUNDING_BYTES, KvCache
 from ctxsim.engine.decoding import Chunk, DecodeBatch
+from ctxsim.engine.queues import Fifo, Queue
 from ctxsim.engine.request import Request
+from ctxsim.engine.tiers import Move
 from ctxsim.geometry import UNBOUNDED, KvLayout
 
 
@@ -20,32 +23,37 @@ class Limits:
 
 
 class Plan:
-    """What the next iteration runs: all decoding sequences, and these chunks of prefill.
+    """What the next iteration runs: these chunks of prefill and, if ``decoding``, all sequences that decode.
 
     repeats: how often this very plan can run in a row if nothing else happens. open: whether an arrival would change
-    it. admitted, preempted: what the scheduler did to get here.
+    it. admitted, preempted, paused, resumed: what the scheduler did to get here.
     """
 
-    __slots__ = ("admitted", "chunks", "open", "preempted", "repeats")
+    __slots__ = ("admitted", "chunks", "decoding", "open", "paused", "preempted", "repeats", "resumed")
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
+        self.decoding = True
         self.repeats = UNBOUNDED
         self.open = True
         self.admitted: list[Request] = []
         self.preempted: list[Request] = []
+        self.paused: list[Request] = []
+        self.resumed: list[Request] = []
 
 
 class Outcome:
     """What a run of iterations brought: requests with a first token, and requests that finished, oldest first.
 
-    used_bytes: KV blocks taken at its end, before the finished ones let go of theirs.
+    used_bytes: HBM of KV blocks taken at its end, before the finished ones let go of theirs; idle_bytes: of these,
+    what no request holds or can use yet.
     """
 
-    __slots__ = ("finished", "started", "used_bytes")
+    __slots__ = ("finished", "idle_bytes", "started", "used_bytes")
 
-    def __init__(self, used_bytes: float, finished: list[Request]) -> None:
+    def __init__(self, used_bytes: float, idle_bytes: float, finished: list[Request]) -> None:
         self.used_bytes = used_bytes
+        self.idle_bytes = idle_bytes
         self.started: list[Request] = []
         self.finished = finished
 
@@ -53,72 +61,122 @@ class Outcome:
 class EngineCore:
     """Queues, batch and KV pool of one replica.
 
-    waiting: first come first; running: admitted requests, oldest first; partial: the one whose prompt is not yet
-    computed (a FCFS engine with chunked prefill never has two); decodes: those that make a token an iteration.
-    used_bytes: blocks taken. A prompt's blocks are all taken at admission, so that a half-computed prompt never
-    runs dry.
+    waiting: not yet looked at; held: newcomers that the residency policy keeps waiting, first come first. running:
+    admitted requests, oldest first, each of which is one of: fetching (its KV is being swapped in), prefilling,
+    decoding (in ``decodes``), or paused with the tokens it has stored (its next block is being made free).
+    own_bytes: blocks of running requests that are theirs alone; the other blocks are the cache's. A prompt's blocks
+    are all taken at admission, so that a half-computed prompt never runs dry.
     """
 
-    def __init__(self, limits: Limits, layout: KvLayout, decodes: DecodeBatch) -> None:
+    def __init__(
+        self, limits: Limits, layout: KvLayout, decodes: DecodeBatch, cache: KvCache | None = None,
+        waiting: Queue | None = None,
+    ) -> None:  # fmt: skip
         self.limits = limits
         self.layout = layout
         self.decodes = decodes
-        self.waiting: deque[Request] = deque()
+        self.cache = cache or KvCache(layout)
+        self.waiting: Queue = Fifo() if waiting is None else waiting
+        self.held: deque[Request] = deque()
+        self.held_version = -1
         self.running: dict[Request, None] = {}
-        self.partial: Request | None = None
-        self.used_bytes = 0.0
+        self.fetching: dict[Request, None] = {}
+        self.prefilling: dict[Request, None] = {}
+        self.paused: dict[Request, int] = {}
+        self.own_bytes = 0.0
 
     @property
-    def has_work(self) -> bool:
-        """Whether anything waits or runs."""
-        return bool(self.waiting or self.running)
+    def used_bytes(self) -> float:
+        """HBM of KV blocks that are taken, by requests or by what is kept for later."""
+        return self.own_bytes + self.cache.holdings.hbm_bytes
 
     @property
     def free_bytes(self) -> float:
         """Bytes of KV blocks not taken."""
         return self.limits.kv_capacity_bytes - self.used_bytes
 
+    @property
+    def seats(self) -> int:
+        """How many requests more may run."""
+        return self.limits.max_num_seqs - len(self.running)
+
+    def decoding(self) -> list[Request]:
+        """The running requests that are in the batch of decodes, oldest first."""
+        others = (self.fetching, self.prefilling, self.paused)
+        return [request for request in self.running if not any(request in other for other in others)]
+
     def fits_alone(self, request: Request) -> bool:
         """Whether the request could finish with the whole pool to itself."""
         return self.layout.footprint_bytes(request.largest_context) <= self.limits.kv_capacity_bytes
 
-    def admit(self, request: Request) -> None:
-        """The head of the queue runs from now on, with the blocks of its prompt."""
-        self.waiting.popleft()
+    def start(self, request: Request) -> None:
+        """A claimed request, out of its queue and with room made for it, runs from now on."""
+        self.own_bytes += self.cache.admit(request)
         self.running[request] = None
-        self.used_bytes += self.layout.footprint_bytes(request.prefill_tokens)
-
-    def preempt_last(self) -> Request:
-        """The last-admitted request goes back to the head of the queue; its blocks are free."""
-        request, _ = self.running.popitem()
-        if request is self.partial:
-            self.partial = None
-            self.used_bytes -= self.layout.footprint_bytes(request.prefill_tokens)
-            request.lose_cache(request.computed_tokens)
+        if request.pending:
+            self.fetching[request] = None
         else:
-            stored = self.decodes.remove(request)
-            self.used_bytes -= self.layout.footprint_bytes(stored)
-            request.lose_cache(stored)
-        self.waiting.appendleft(request)
-        return request
+            self.prefilling[request] = None
+
+    def finish_move(self, move: Move) -> list[Request]:
+        """A copy between tiers has ended; returns the requests whose KV is complete with it."""
+        ready = self.cache.holdings.finish(move)
+        for request in ready:
+            del self.fetching[request]
+            self.prefilling[request] = None
+        return ready
+
+    def pause(self, request: Request) -> None:
+        """A decoding request makes no tokens until its next block is free."""
+        self.paused[request] = self.decodes.remove(request)
+
+    def resume(self, request: Request) -> None:
+        """A paused request decodes again."""
+        self.decodes.add(request, self.paused.pop(request))
+
+    def preempt(self, request: Request) -> None:
+        """A running request goes back to the head of the queue; what it has computed is swapped out or dropped."""
+        del self.running[request]
+        if request in self.prefilling:
+            del self.prefilling[request]
+            stored, held = request.computed_tokens, request.prefill_tokens
+        elif request in self.paused:
+            stored = held = self.paused.pop(request)
+        else:
+            stored = held = self.decodes.remove(request)
+        offload = request.hashes is None and self.cache.offloads_running(request, stored)
+        self.own_bytes -= self.cache.release(request, held, stored if offload else 0)
+        if offload:
+            request.known_tokens = max(request.known_tokens, stored)
+            self.cache.offload_idle(request.session)
+        request.preempt(stored)
+        if len(self.waiting) and self.waiting.first().home is self.cache:
+            self.cache.unclaim(self.waiting.first())
+        self.waiting.put_back(request)
 
     def advance(self, plan: Plan, iterations: int) -> Outcome:
         """The plan has run that many times in a row; returns what came of it."""
-        self.used_bytes += self.decodes.demand_bytes(iterations)
-        outcome = Outcome(self.used_bytes, self.decodes.advance(iterations))
-        for request in outcome.finished:
+        finished: list[Request] = []
+        if plan.decoding:
+            self.own_bytes += self.decodes.demand_bytes(iterations)
+            finished = self.decodes.advance(iterations)
+        excess_bytes = -self.free_bytes
+        if excess_bytes > ROUNDING_BYTES:
+            self.cache.drop_oldest(excess_bytes)
+        holdings = self.cache.holdings
+        outcome = Outcome(self.used_bytes, holdings.idle_bytes + holdings.arriving_bytes, finished)
+        for request in finished:
             self._release(request, request.largest_context)
         for request, tokens in plan.chunks:
             request.computed_tokens += tokens * iterations
+            if request.hashes is not None:
+                self.own_bytes -= self.cache.share(request, request.computed_tokens)
             if request.computed_tokens == request.prefill_tokens:
                 self._end_prefill(request, outcome)
-            else:
-                self.partial = request
         return outcome
 
     def _end_prefill(self, request: Request, outcome: Outcome) -> None:
-        if self.partial is request:
-            self.partial = None
+        del self.prefilling[request]
         if request.output_tokens:
             request.generated_tokens += 1
         outcome.started.append(request)
@@ -130,4 +188,6 @@ class EngineCore:
 
     def _release(self, request: Request, tokens: int) -> None:
         del self.running[request]
-        self.used_bytes -= self.layout.footprint_bytes(tokens)
+        self.own_bytes -= self.cache.release(request, tokens, 0 if request.last else tokens)
+        if request.last:
+            self.cache.forget(request.session)

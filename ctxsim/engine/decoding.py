@@ -40,8 +40,11 @@ class DecodeBatch(Protocol):
         """Iterations until a sequence finishes or its totals stop growing evenly."""
         ...
 
-    def totals(self, chunks: Sequence[Chunk]) -> tuple[BatchTotals, int]:
-        """Totals of the batch with these prefill chunks, and for how many repetitions they grow evenly."""
+    def totals(self, chunks: Sequence[Chunk], decoding: bool = True) -> tuple[BatchTotals, int]:
+        """Totals of the batch with these prefill chunks, and for how many repetitions they grow evenly.
+
+        decoding: whether the sequences of the batch take part, or the chunks run alone.
+        """
         ...
 
     def advance(self, iterations: int) -> list[Request]:
@@ -133,8 +136,12 @@ class IncrementalBatch:
             soonest = min(soonest, _soonest(self._saturations))
         return soonest - self._step if soonest != UNBOUNDED else UNBOUNDED
 
-    def totals(self, chunks: Sequence[Chunk]) -> tuple[BatchTotals, int]:
+    def totals(self, chunks: Sequence[Chunk], decoding: bool = True) -> tuple[BatchTotals, int]:
         """See DecodeBatch."""
+        if not decoding:
+            zeros = [0.0] * len(self._spans)
+            totals = BatchTotals(len(chunks), 0, 0, zeros[:], zeros[:], zeros[:], zeros)
+            return totals, add_chunks(totals, self._spans, chunks)
         count = self._count
         totals = BatchTotals(
             count + len(chunks),

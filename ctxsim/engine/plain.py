@@ -42,9 +42,10 @@ class PlainBatch:
         """See DecodeBatch."""
         return 1
 
-    def totals(self, chunks: Sequence[Chunk]) -> tuple[BatchTotals, int]:
+    def totals(self, chunks: Sequence[Chunk], decoding: bool = True) -> tuple[BatchTotals, int]:
         """See DecodeBatch."""
-        parts = [lone_sequence(self._spans, 1, tokens) for tokens in self._tokens.values()]
+        stored = self._tokens.values() if decoding else ()
+        parts = [lone_sequence(self._spans, 1, tokens) for tokens in stored]
         parts += [lone_sequence(self._spans, tokens, request.computed_tokens) for request, tokens in chunks]
         flat = [0.0] * len(self._spans)
         columns = range(len(self._spans))

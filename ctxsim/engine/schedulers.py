@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ctxsim.engine.admission import admit_next
 from ctxsim.engine.core import EngineCore, Plan
+from ctxsim.engine.pressure import make_growth_fit
+from ctxsim.engine.queues import Fifo, Queue, ShortestFirst
 from ctxsim.engine.request import Request
+from ctxsim.geometry import UNBOUNDED
 
 
 class Scheduler(Protocol):
     """Turns an engine's state into the plan of its next iteration."""
+
+    def queue(self) -> Queue:
+        """A queue in the order in which this scheduler serves."""
+        ...
 
     def plan(self, core: EngineCore) -> Plan:
         """The next plan; preempts and admits on the way."""
@@ -19,51 +27,197 @@ class Scheduler(Protocol):
 class Fcfs:
     """Continuous batching with chunked prefill, first come first served, as vLLM V1.
 
-    Running sequences go first: one token each for those that decode, then the half-computed prompt with what is left
-    of the token budget, then waiting ones while budget, seats and blocks last. Where blocks run out the last-admitted
+    Running sequences go first: one token each for those that decode, then half-computed prompts with what is left of
+    the token budget, then waiting ones while budget, seats and blocks last. Where blocks run out the last-admitted
     sequence is preempted, and nothing is admitted in that iteration. A prompt is admitted when all its blocks are free.
+    """
+
+    def queue(self) -> Queue:
+        """See Scheduler."""
+        return Fifo()
+
+    def plan(self, core: EngineCore) -> Plan:
+        """See Scheduler."""
+        plan = Plan()
+        make_growth_fit(core, plan)
+        budget = core.limits.max_num_batched_tokens - len(core.decodes)
+        budget = _continue_prompts(core, plan, budget)
+        if not (plan.preempted or core.paused):
+            budget = _admit_prompts(core, plan, budget)
+        plan.open = budget > 0 and core.seats > 0 and not core.waiting
+        _bound(plan, budget)
+        return plan
+
+
+class PrefillFirst(Fcfs):
+    """Prompts first: while any prompt is being computed no sequence makes a token (vLLM V0, without chunks mixed in).
+
+    First tokens come soonest; those who are being answered wait.
     """
 
     def plan(self, core: EngineCore) -> Plan:
         """See Scheduler."""
         plan = Plan()
-        while (growth_bytes := core.decodes.demand_bytes(1)) > core.free_bytes:
-            plan.preempted.append(core.preempt_last())
-        budget = core.limits.max_num_batched_tokens - len(core.decodes)
-        if core.partial is not None and budget > 0:
-            budget -= self._add_chunk(plan, core.partial, budget)
-        if not plan.preempted:
-            budget = self._admit(core, plan, budget, growth_bytes)
-        self._bound(core, plan, budget)
+        budget = _continue_prompts(core, plan, core.limits.max_num_batched_tokens)
+        if not core.paused:
+            budget = _admit_prompts(core, plan, budget)
+        if plan.chunks:
+            plan.decoding = False
+        else:
+            make_growth_fit(core, plan)
+        plan.open = budget > 0 and core.seats > 0 and not core.waiting
+        _bound(plan, budget)
         return plan
 
-    def _admit(self, core: EngineCore, plan: Plan, budget: int, growth_bytes: float) -> int:
-        """Admits from the head of the queue until something runs out; returns the budget left."""
-        while core.waiting and budget > 0 and len(core.running) < core.limits.max_num_seqs:
-            request = core.waiting[0]
-            if core.layout.footprint_bytes(request.prefill_tokens) > core.free_bytes - growth_bytes:
+
+class DecodeFirst(Fcfs):
+    """Answers first: nobody is admitted while any sequence decodes (request-level batching, FasterTransformer).
+
+    Whoever waits when the batch is done is admitted as far as seats and blocks go, all prompts are computed, then all
+    answers. No answer is ever disturbed.
+    """
+
+    def plan(self, core: EngineCore) -> Plan:
+        """See Scheduler."""
+        plan = Plan()
+        if not (len(core.decodes) or core.paused or core.prefilling):
+            while admit_next(core, plan, 0.0) is not None:
+                pass
+        budget = _continue_prompts(core, plan, core.limits.max_num_batched_tokens)
+        if plan.chunks:
+            plan.decoding = False
+        else:
+            make_growth_fit(core, plan)
+        plan.open = not core.running
+        _bound(plan, budget)
+        return plan
+
+
+class ShortestPromptFirst(Fcfs):
+    """As Fcfs, but whichever prompt has the fewest tokens left to compute goes first, admitted before or not.
+
+    Mean time to first token is least; long prompts wait for as long as shorter ones come.
+    """
+
+    def queue(self) -> Queue:
+        """See Scheduler."""
+        return ShortestFirst()
+
+    def plan(self, core: EngineCore) -> Plan:
+        """See Scheduler."""
+        plan = Plan()
+        make_growth_fit(core, plan)
+        budget = core.limits.max_num_batched_tokens - len(core.decodes)
+        begun = sorted(core.prefilling, key=_left)
+        may_admit = not (plan.preempted or core.paused)
+        while budget > 0:
+            if may_admit and _next_tokens(core) < (_left(begun[0]) if begun else UNBOUNDED):
+                request = admit_next(core, plan, core.decodes.demand_bytes(1))
+                may_admit = request is not None
+                if request in core.prefilling:
+                    begun = sorted([*begun, request], key=_left)
+            elif begun:
+                budget -= _add_chunk(plan, begun.pop(0), budget)
+            else:
                 break
-            core.admit(request)
-            plan.admitted.append(request)
-            budget -= self._add_chunk(plan, request, budget)
-        return budget
+        plan.open = core.seats > 0
+        _bound(plan, budget)
+        return plan
 
-    def _add_chunk(self, plan: Plan, request: Request, budget: int) -> int:
-        tokens = min(request.prefill_tokens - request.computed_tokens, budget)
-        plan.chunks.append((request, tokens))
-        return tokens
 
-    def _bound(self, core: EngineCore, plan: Plan, budget: int) -> None:
-        """Says how long the plan stands: a chunk that takes the whole budget repeats, any other prefill does not."""
-        seats = len(core.running) < core.limits.max_num_seqs
-        plan.open = budget > 0 and seats and not core.waiting
+def _next_tokens(core: EngineCore) -> int:
+    """Tokens of the shortest prompt that might be admitted; UNBOUNDED where none waits."""
+    waiting = [core.held[0]] if core.held else []
+    if core.waiting:
+        waiting.append(core.waiting.first())
+    return min((request.prefill_tokens for request in waiting), default=UNBOUNDED)
+
+
+class Fair(Fcfs):
+    """As Fcfs, but all prompts that are being computed share the token budget equally.
+
+    A short prompt beside a long one waits for as many tokens of the others as it has itself, not for the rest of the
+    long one: with m prompts under way, n tokens take about m n / budget iterations however long the others are.
+    """
+
+    def plan(self, core: EngineCore) -> Plan:
+        """See Scheduler."""
+        plan = Plan()
+        make_growth_fit(core, plan)
+        budget = core.limits.max_num_batched_tokens - len(core.decodes)
+        if not (plan.preempted or core.paused):
+            growth_bytes = core.decodes.demand_bytes(1)
+            while len(core.prefilling) < budget and admit_next(core, plan, growth_bytes) is not None:
+                pass
+        _share(core, plan, budget)
+        plan.open = core.seats > 0 and not core.waiting
         if plan.preempted:
             plan.repeats = 1
         elif plan.chunks:
-            request, tokens = plan.chunks[0]
-            alone = len(plan.chunks) == 1 and budget == 0
-            left = request.prefill_tokens - request.computed_tokens
-            plan.repeats = left // tokens if alone else 1
+            plan.repeats = min(_left(request) // tokens for request, tokens in plan.chunks)
+        return plan
 
 
-SCHEDULERS: dict[str, type[Scheduler]] = {"fcfs": Fcfs}
+def _share(core: EngineCore, plan: Plan, budget: int) -> None:
+    """Max-min fair: who needs less than an equal share leaves the rest to the others; odd tokens go to the oldest.
+
+    Where a prompt ends within the iteration, the shares hold for that one only.
+    """
+    prompts = sorted(core.prefilling, key=_left)
+    tokens = {}
+    for place, request in enumerate(prompts):
+        share = budget // (len(prompts) - place)
+        tokens[request] = min(_left(request), share)
+        budget -= tokens[request]
+    for request in core.prefilling:
+        if tokens[request]:
+            plan.chunks.append((request, tokens[request]))
+
+
+def _left(request: Request) -> int:
+    return request.prefill_tokens - request.computed_tokens
+
+
+def _continue_prompts(core: EngineCore, plan: Plan, budget: int) -> int:
+    """Half-computed prompts get what the budget gives, oldest first; returns what is left of it."""
+    for request in core.prefilling:
+        if budget <= 0:
+            break
+        budget -= _add_chunk(plan, request, budget)
+    return budget
+
+
+def _admit_prompts(core: EngineCore, plan: Plan, budget: int) -> int:
+    """Admits until something runs out; returns the budget left."""
+    if not (core.waiting or core.held) or budget <= 0:
+        return budget
+    growth_bytes = core.decodes.demand_bytes(1)
+    while budget > 0 and (request := admit_next(core, plan, growth_bytes)) is not None:
+        if request in core.prefilling:
+            budget -= _add_chunk(plan, request, budget)
+    return budget
+
+
+def _add_chunk(plan: Plan, request: Request, budget: int) -> int:
+    tokens = min(_left(request), budget)
+    plan.chunks.append((request, tokens))
+    return tokens
+
+
+def _bound(plan: Plan, budget: int) -> None:
+    """Says how long the plan stands: a chunk that takes the whole budget repeats, any other prefill does not."""
+    if plan.preempted:
+        plan.repeats = 1
+    elif plan.chunks:
+        request, tokens = plan.chunks[0]
+        alone = len(plan.chunks) == 1 and budget <= 0
+        plan.repeats = _left(request) // tokens if alone else 1
+
+
+SCHEDULERS: dict[str, type[Scheduler]] = {
+    "fcfs": Fcfs,
+    "prefill_first": PrefillFirst,
+    "decode_first": DecodeFirst,
+    "shortest_prompt_first": ShortestPromptFirst,
+    "fair": Fair,
+}

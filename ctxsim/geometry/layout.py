@@ -48,6 +48,15 @@ class KvLayout:
             taken += min(blocks, most) * block_bytes
         return taken
 
+    def extent_bytes(self, start: int, end: int) -> float:
+        """Bytes that the blocks of tokens [start, end) add to those of the ``start`` tokens before; whole blocks."""
+        return self.footprint_bytes(end) - (self.footprint_bytes(start) if start else 0.0)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the KV of a prefix lies within that of the whole; window and state layers keep the end only."""
+        return not self._windows and not self.state_bytes
+
     def next_block_bytes(self, tokens: int) -> float:
         """Bytes a sequence of ``tokens`` takes when it next crosses into a new block."""
         if not self._windows:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from math import inf
+from pathlib import Path
 from typing import Any, Literal
 
 import simpy
 
 from ctxsim.cost import CostModel, Law
-from ctxsim.engine import ROUTERS, SCHEDULERS, EngineCore, IncrementalBatch, Limits, PlainBatch
+from ctxsim.cost.topology import Fabric
+from ctxsim.engine import DISK, HBM, HOST, SCHEDULERS, IncrementalBatch, PlainBatch
 from ctxsim.errors import InfeasibleError
+from ctxsim.sim.dispatch import CENTRAL, Dispatch, make_dispatch
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S
+from ctxsim.sim.ledger import total
+from ctxsim.sim.links import Links
 from ctxsim.sim.moment import Moment
-from ctxsim.sim.replica import Completion, Replica
+from ctxsim.sim.quotes import NextUses
+from ctxsim.sim.station import Site, Station
 from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Demand, Source
 
@@ -26,35 +32,41 @@ BATCHES: dict[Stepping, type[IncrementalBatch] | type[PlainBatch]] = {"macro": I
 
 
 class Cluster:
-    """Replicas, a router and a source of requests in one SimPy environment.
+    """Replicas, what hands requests to them, and a source of requests in one SimPy environment.
 
     Requests that can never be served (longer than max_model_len, or than the whole KV pool) are rejected on arrival, as
     a server would, and written down. Nothing arrives at or after the horizon; what has arrived is served to the end.
+    others: further kinds of replicas, numbered after the scenario's own. hash_tokens: of one hash of a prompt's block.
     """
 
     def __init__(
         self, scenario: Scenario, cost: CostModel, source: Source, *, stepping: Stepping = "macro",
         law: Law | None = None, keep_history: bool = False, progress: Progress | None = None,
+        others: Sequence[tuple[Scenario, CostModel]] = (), hash_tokens: int = 0, spool: Path | None = None,
     ) -> None:  # fmt: skip
-        self.journal = Journal(keep_history)
+        self.journal = Journal(len(cost.spans), keep_history, spool)
+        self.releases = source.releases
+        self.next_uses = NextUses()
         self._env = simpy.Environment()
         self._source = source
         self._progress = progress
         self._max_tokens = scenario.max_model_len
+        self._caching = scenario.serving.enable_prefix_caching
         self._horizon_s = inf if scenario.run.horizon is None else scenario.run.horizon
         self._outstanding = 0
         self._drained = self._env.event()
-        replicas = scenario.deployment.replicas
         self._rejected_in_a_row = 0
+        self._ended_s: dict[int, float] = {}
         self._pass_on: Callable[[Demand], None] = self._arrive
-        self._on_completion: Completion = self._end
+        self.completed: Callable[[ServedRequest], None] = self._end
         if source.releases:
             # Times are sums of what was served before: those that are equal but for rounding keep a fixed order.
             self._pass_on = Moment[Demand](self._env, ARRIVAL_MOMENT_S, lambda d: d.index, self._arrive).add
             ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
-            self._on_completion = ending.add
-        self._router = ROUTERS[scenario.deployment.router](replicas)
-        self.replicas = [self._replica(i, scenario, cost, stepping, law) for i in range(replicas)]
+            self.completed = ending.add
+        self.stations: list[Station] = []
+        self._links: list[Links] = []
+        self._dispatch = self._open([(scenario, cost), *others], stepping, law, hash_tokens)
 
     def run(self) -> Journal:
         """Serves everything; returns the journal."""
@@ -62,23 +74,43 @@ class Cluster:
         self._env.run(until=self._drained)
         return self.journal
 
-    def _replica(
-        self, number: int, scenario: Scenario, cost: CostModel, stepping: Stepping, law: Law | None
-    ) -> Replica:
-        serving = scenario.serving
-        limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
-        core = EngineCore(limits, cost.layout, BATCHES[stepping](cost.spans, cost.layout))
-        scheduler = SCHEDULERS[serving.scheduler]()
-        return Replica(
-            self._env,
-            number,
-            core,
-            scheduler,
-            law or cost.law,
-            self.journal,
-            self._on_completion,
-            self._source.releases,
-        )
+    def link_busy_s(self) -> float:
+        """Seconds in which a copy over a host link was under way, summed over replicas."""
+        return sum(sum(links.replica_busy_s(self._env.now)) for links in self._links)
+
+    def held_byte_s(self) -> list[float]:
+        """KV that no request being served used, times how long it lay in each tier."""
+        return [sum(station.ledger.held_byte_s[tier] for station in self.stations) for tier in (HBM, HOST, DISK)]
+
+    def gap_costs(self) -> dict[str, float | int | None]:
+        """What the gaps between turns cost (see ledger), and the contention-free bound where gaps are known."""
+        return total([station.ledger.close() for station in self.stations])
+
+    def gap_s(self, request: ServedRequest) -> float | None:
+        """See station.Users."""
+        ended_s = self._ended_s.get(request.session)
+        return None if ended_s is None or request.hashes is not None else max(0.0, request.arrival_s - ended_s)
+
+    def _open(
+        self, kinds: Sequence[tuple[Scenario, CostModel]], stepping: Stepping, law: Law | None, hash_tokens: int
+    ) -> Dispatch:
+        """Sets up the replicas of every kind, and what hands requests to them."""
+        first = kinds[0][0]
+        router = first.deployment.router
+        queue = SCHEDULERS[first.serving.scheduler]().queue() if router == CENTRAL else None
+        for scenario, cost in kinds:
+            number = len(self.stations)
+            links = Links(self._env, Fabric.of(scenario), self._rate_changed(number))
+            self._links.append(links)
+            site = Site(scenario, cost, links, number, law)
+            for _ in range(scenario.deployment.replicas):
+                decodes = BATCHES[stepping](cost.spans, cost.layout)
+                station = Station(self._env, len(self.stations), site, decodes, self.journal, self, queue, hash_tokens)
+                self.stations.append(station)
+        return make_dispatch(self._env, router, self.stations, queue)
+
+    def _rate_changed(self, first: int) -> Callable[[int, float], None]:
+        return lambda replica, at_s: self.stations[first + replica].replica.rate_changed(at_s)
 
     def _arrivals(self) -> Generator[simpy.Event, Any, None]:
         """Hands over the open-loop requests in order; requests of one instant come together."""
@@ -98,14 +130,12 @@ class Cluster:
 
     def _arrive(self, demand: Demand) -> None:
         self.journal.arrivals += 1
-        replica = self.replicas[self._router.route(demand.session)]
-        request = ServedRequest(demand, replica.number)
+        request = ServedRequest(demand, self._caching)
         too_long = demand.prompt_tokens + demand.output_tokens > self._max_tokens
-        if too_long or not replica.core.fits_alone(request):
+        if too_long or not self._dispatch.send(request):
             self._reject(demand)
         else:
             self._rejected_in_a_row = 0
-            replica.deliver(request)
 
     def _reject(self, demand: Demand) -> None:
         """The request is refused; where nothing but refusals follows, users who do not think would go on for ever."""
@@ -117,23 +147,40 @@ class Cluster:
         self._settle()
 
     def _end(self, request: ServedRequest) -> None:
+        if not request.last:
+            self._ended_s[request.session] = request.finished_s
         self._follow(request.demand, request.finished_s)
         self._settle()
         if self._progress is not None:
-            self._progress(len(self.journal.finished))
+            self._progress(len(self.journal.requests))
 
     def _follow(self, demand: Demand, finished_s: float) -> None:
         """The end of one request may release the next of its user, at once or after its think time."""
-        released = self._source.after(demand, finished_s)
-        if released is None or released.arrival_s >= self._horizon_s:
+        released = [d for d in self._source.after(demand, finished_s) if d.arrival_s < self._horizon_s]
+        for following in released:
+            self._release(following)
+        if self.releases and (demand.turn or not demand.last):
+            self._follow_session(demand, next((d for d in released if d.session == demand.session), None), finished_s)
+
+    def _follow_session(self, demand: Demand, following: Demand | None, finished_s: float) -> None:
+        """What is known of a session's next turn; one that has none is over, wherever it has left KV."""
+        if following is not None:
+            self.next_uses.at_s[demand.session] = following.arrival_s
             return
-        delay_s = released.arrival_s - self._env.now
+        self.next_uses.at_s.pop(demand.session, None)
+        self._ended_s.pop(demand.session, None)
+        if not demand.last or len(self.stations) > 1:
+            for station in self.stations:
+                station.replica.forget(demand.session, finished_s)
+
+    def _release(self, demand: Demand) -> None:
+        delay_s = demand.arrival_s - self._env.now
         if delay_s <= 0:
-            self._send(released)
+            self._send(demand)
             return
         self._outstanding += 1
         event = self._env.timeout(delay_s)
-        event.callbacks.append(lambda _: self._come(released))
+        event.callbacks.append(lambda _: self._come(demand))
 
     def _come(self, demand: Demand) -> None:
         """The wait for a request is over: it sets out."""

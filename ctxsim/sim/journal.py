@@ -1,20 +1,26 @@
-"""What a simulation writes down: one row a request, one row a run of equal iterations, never one a token."""
+"""What a simulation writes down: one row a request, a run of equal iterations or a copy, never one a token."""
 
 from __future__ import annotations
+
+from math import nan
+from pathlib import Path
 
 from ctxsim.cost import Piece
 from ctxsim.engine import Plan, Request
 from ctxsim.geometry import BatchTotals
+from ctxsim.records import GAP_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
+from ctxsim.sim.links import Copy
 from ctxsim.workload.demand import Demand
 
 
 class Run:
     """A run of equal iterations under way: what it computes, what that costs, and how many there are.
 
-    open: whether an arrival would cut it short. start_used_bytes: KV blocks taken when it began.
+    open: whether an arrival would cut it short. start_used_bytes: KV blocks of requests being served when it began.
+    resumed: its sequences whose first token ends a pause.
     """
 
-    __slots__ = ("batch", "iterations", "open", "piece", "plan", "start_used_bytes")
+    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "start_used_bytes")
 
     def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, start_used_bytes: float) -> None:
         self.plan = plan
@@ -22,39 +28,80 @@ class Run:
         self.piece = piece
         self.iterations = iterations
         self.open = plan.open
+        self.resumed = 0
         self.start_used_bytes = start_used_bytes
 
 
 class ServedRequest(Request):
-    """A request with its times: arrival, first admission, first token, end; and since when it is preempted."""
+    """A request with its times: arrival, first admission, KV swapped in, first token, end.
 
-    __slots__ = ("admitted_s", "arrival_s", "demand", "finished_s", "first_token_s", "lost_s", "replica")
+    lost_s: when it made its last token, while it makes none (preempted, paused, or others go first); else negative.
+    """
 
-    def __init__(self, demand: Demand, replica: int) -> None:
-        super().__init__(demand.index, demand.prompt_tokens, demand.output_tokens)
+    __slots__ = ("admitted_s", "arrival_s", "demand", "fetched_s", "finished_s", "first_token_s", "lost_s", "replica")
+
+    def __init__(self, demand: Demand, caching: bool = True) -> None:
+        if caching:
+            known, last, hashes = demand.reusable_tokens, demand.last, demand.hashes
+            super().__init__(
+                demand.index, demand.prompt_tokens, demand.output_tokens, demand.session, known, last, hashes
+            )
+        else:
+            super().__init__(demand.index, demand.prompt_tokens, demand.output_tokens, demand.session)
         self.demand = demand
         self.arrival_s = demand.arrival_s
-        self.replica = replica
+        self.replica = -1
         self.admitted_s = -1.0
+        self.fetched_s = -1.0
         self.first_token_s = -1.0
         self.finished_s = -1.0
         self.lost_s = -1.0
+
+    def row(self) -> tuple[float, ...]:
+        """Its row, in the order of REQUEST_COLUMNS."""
+        more = self.output_tokens - 1
+        demand, arrival_s, first_token_s = self.demand, self.arrival_s, self.first_token_s
+        return (
+            self.index,
+            demand.session,
+            demand.turn,
+            self.replica,
+            self.prompt_tokens,
+            self.output_tokens,
+            arrival_s,
+            self.admitted_s,
+            first_token_s,
+            self.finished_s,
+            self.preemptions,
+            self.recomputed_tokens,
+            demand.reusable_tokens,
+            *self.hit_tokens,
+            self.admitted_s - arrival_s,
+            max(0.0, self.fetched_s - self.admitted_s),
+            first_token_s - arrival_s,
+            (self.finished_s - first_token_s) / more if more > 0 else nan,
+            self.finished_s - arrival_s,
+        )
 
 
 class Journal:
     """Rows of one simulation, in the order in which things happened.
 
-    finished, rejected: requests. runs: tuples in the order of records.RUN_COLUMNS, then pairs, their growth, touched
-    and its growth by span. gaps_s: (end, pause) between two tokens of a request that
-    a preemption parted. history: (event,
-    request index, time) where asked for.
+    requests, runs, transfers: see records. gaps: (end, pause) between two tokens of a request that was preempted,
+    paused or made to wait for others. rejected: what could never be served. finished, history: the requests, and
+    (event, request index, time), where a history is kept. spool: a folder for rows that memory has no room for.
     """
 
-    def __init__(self, keep_history: bool = False) -> None:
-        self.finished: list[ServedRequest] = []
+    def __init__(self, spans: int = 1, keep_history: bool = False, spool: Path | None = None) -> None:
+        def place(name: str) -> Path | None:
+            return None if spool is None else spool / name
+
+        self.requests = Rows(REQUEST_COLUMNS, place("requests"))
+        self.runs = Rows(run_columns(spans), place("runs"))
+        self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
+        self.gaps = Rows(GAP_COLUMNS, place("gaps"))
         self.rejected: list[Demand] = []
-        self.runs: list[tuple[float, ...]] = []
-        self.gaps_s: list[tuple[float, float]] = []
+        self.finished: list[ServedRequest] = []
         self.history: list[tuple[str, int, float]] | None = [] if keep_history else None
         self.arrivals = 0
         self.preemptions = 0
@@ -67,21 +114,38 @@ class Journal:
     def preempted(self, request: ServedRequest, time_s: float) -> None:
         """A request lost its cache at ``time_s``, where its last token was made if it has one."""
         self.preemptions += 1
-        if request.generated_tokens and request.lost_s < 0:
-            request.lost_s = time_s
+        self.stalled(request, time_s)
         self.note("preempt", request, time_s)
 
-    def admitted(self, request: ServedRequest, time_s: float) -> None:
+    def stalled(self, request: ServedRequest, time_s: float) -> None:
+        """A request makes no tokens from now on, though it has begun to."""
+        if request.generated_tokens and request.lost_s < 0:
+            request.lost_s = time_s
+
+    def went_on(self, request: ServedRequest, token_s: float) -> bool:
+        """A request makes its next token at ``token_s``; returns whether that ends a pause."""
+        paused = request.lost_s >= 0
+        if paused:
+            self.gaps.append((token_s, token_s - request.lost_s))
+            request.lost_s = -1.0
+        return paused
+
+    def admitted(self, request: ServedRequest, replica: int, time_s: float) -> None:
         """A request got its blocks."""
         if request.admitted_s < 0:
             request.admitted_s = time_s
+        request.replica = replica
         self.note("admit", request, time_s)
+
+    def fetched(self, request: ServedRequest, time_s: float) -> None:
+        """A request's KV has been swapped in."""
+        if request.fetched_s < 0:
+            request.fetched_s = time_s
+        self.note("fetch", request, time_s)
 
     def started(self, request: ServedRequest, time_s: float) -> None:
         """A prompt is computed: the first token, or the next one after a preemption."""
-        if request.lost_s >= 0:
-            self.gaps_s.append((time_s, time_s - request.lost_s))
-            request.lost_s = -1.0
+        self.went_on(request, time_s)
         if request.first_token_s < 0:
             request.first_token_s = time_s
         self.note("start", request, time_s)
@@ -89,12 +153,16 @@ class Journal:
     def ended(self, request: ServedRequest, time_s: float) -> None:
         """A request has all its tokens."""
         request.finished_s = time_s
-        self.finished.append(request)
+        self.requests.append(request.row())
+        if self.history is not None:
+            self.finished.append(request)
         self.note("finish", request, time_s)
 
-    def ran(self, replica: int, start_s: float, run: Run, waiting: int, end_used_bytes: float) -> None:
-        """A run of iterations is over."""
-        batch = run.batch
+    def ran(
+        self, replica: int, start_s: float, run: Run, waiting: int, used_bytes: float, held: tuple[float, float, float]
+    ) -> None:
+        """A run of iterations is over; ``held``: bytes of idle sessions in HBM, of host memory and of disk."""
+        batch, plan = run.batch, run.plan
         self.runs.append(
             (
                 replica,
@@ -103,15 +171,37 @@ class Journal:
                 run.piece.first_s,
                 run.piece.growth_s,
                 batch.sequences,
-                batch.sequences - len(run.plan.chunks),
+                batch.sequences - len(plan.chunks),
                 batch.new_tokens,
                 batch.decode_tokens,
                 waiting,
                 run.start_used_bytes,
-                end_used_bytes,
+                used_bytes,
+                run.resumed,
+                *held,
                 *batch.pairs,
                 *batch.pairs_growth,
                 *batch.touched,
                 *batch.touched_growth,
+            )
+        )
+
+    def copied(self, copy: Copy, session: int, request: int, tokens: int, held: tuple[float, float, float]) -> None:
+        """A copy between tiers has ended."""
+        self.transfers.append(
+            (
+                len(self.transfers),
+                copy.replica,
+                session,
+                request,
+                copy.source,
+                copy.target,
+                tokens,
+                copy.moved_bytes,
+                copy.descriptors,
+                copy.ordered_s,
+                copy.start_s,
+                copy.end_s,
+                *held,
             )
         )

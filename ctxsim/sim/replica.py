@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Generator, Iterable
+from typing import Any, Protocol, cast
 
 import simpy
 
 from ctxsim.cost import Law
-from ctxsim.engine import EngineCore, Scheduler
+from ctxsim.engine import EngineCore, Move, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
 from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
+from ctxsim.sim.ledger import Held
+from ctxsim.sim.links import Copy
 
-Completion = Callable[[ServedRequest], None]
+
+class Surroundings(Protocol):
+    """What a replica asks of what is around it."""
+
+    releases: bool
+
+    def completed(self, request: ServedRequest) -> None:
+        """A request has all its tokens."""
+        ...
+
+    def admitted(self, request: ServedRequest) -> None:
+        """A request begins to be served, with its prefix claimed."""
+        ...
+
+    def send(self, move: Move) -> None:
+        """The copy sets out, at the replica's clock."""
+        ...
+
+    def law(self) -> Law:
+        """Seconds of a batch beside the copies that are under way now."""
+        ...
+
+    def tally(self, held: Held) -> None:
+        """The replica holds that much at its clock."""
+        ...
 
 
 class Replica:
@@ -20,58 +46,91 @@ class Replica:
 
     clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
     later, when all that joins at that boundary has come; the environment's clock only orders events. Where completions
-    release requests (``releases``), a run is finished at its boundary and not only when the next one is planned.
+    release requests, a run is finished at its boundary and not only when the next one is planned. outstanding: requests
+    it was given that have not ended; waiting_tokens: prompts of those it has not begun to serve.
     """
 
     def __init__(
-        self, env: simpy.Environment, number: int, core: EngineCore, scheduler: Scheduler, law: Law,
-        journal: Journal, on_completion: Completion, releases: bool,
+        self, env: simpy.Environment, number: int, core: EngineCore, scheduler: Scheduler, journal: Journal,
+        around: Surroundings,
     ) -> None:  # fmt: skip
         self.number = number
         self.core = core
         self.clock_s = 0.0
+        self.outstanding = 0
+        self.waiting_tokens = 0
         self._env = env
         self._scheduler = scheduler
-        self._law = law
         self._journal = journal
-        self._on_completion = on_completion
-        self._finish_delay_s = 0.0 if releases else PLANNING_DELAY_S
-        self._plan_delay_s = PLANNING_DELAY_S if releases else 0.0
+        self._around = around
+        self._finish_delay_s = 0.0 if around.releases else PLANNING_DELAY_S
+        self._plan_delay_s = PLANNING_DELAY_S if around.releases else 0.0
         self._arrived: list[ServedRequest] = []
+        self._copied: list[tuple[Copy, Move]] = []
+        self._over: list[tuple[float, int]] = []
         self._run: Run | None = None
+        self._stalling = False
         self._idle: simpy.Event | None = None
         self._process = env.process(self._serve())
 
     def deliver(self, request: ServedRequest) -> None:
         """A request arrives now: it wakes an idle replica, or cuts short a run whose plan it changes."""
+        self.outstanding += 1
+        self.waiting_tokens += request.prompt_tokens
         self._arrived.append(request)
+        if self._run is None or self._run.open:
+            self._disturb(request.arrival_s)
+
+    def look_again(self, at_s: float) -> None:
+        """Something to do may have come into the queue that this replica shares."""
+        if self._run is None or self._run.open:
+            self._disturb(at_s)
+
+    def copied(self, copy: Copy, move: Move) -> None:
+        """A copy has ended now."""
+        self._copied.append((copy, move))
+        self._disturb(copy.end_s)
+
+    def forget(self, session: int, at_s: float) -> None:
+        """A session is over now."""
+        self._over.append((at_s, session))
+        self._disturb(at_s)
+
+    def rate_changed(self, at_s: float) -> None:
+        """Copies take another share of the HBM bandwidth from now on."""
+        if self._run is not None:
+            self._disturb(at_s)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for something to do."""
+        return self._idle is not None
+
+    def _disturb(self, at_s: float) -> None:
         if self._idle is not None:
-            self.clock_s = max(self.clock_s, request.arrival_s)
+            self.clock_s = max(self.clock_s, at_s)
             self._idle.succeed()
             self._idle = None
-        elif self._run is not None and self._run.open and self._cut(self._run, request.arrival_s):
+        elif self._run is not None and self._cut(self._run, at_s):
             self._process.interrupt()
 
-    def _cut(self, run: Run, arrival_s: float) -> bool:
-        """The run ends at the first boundary that is not before the arrival; returns whether that is sooner."""
-        run.open = False
-        elapsed_s = arrival_s - TIE_S - self.clock_s
-        n = iterations_until(elapsed_s, run.piece.first_s, run.piece.growth_s)
+    def _cut(self, run: Run, at_s: float) -> bool:
+        """The run ends at the first boundary that is not before that time; returns whether that is sooner."""
+        n = iterations_until(at_s - TIE_S - self.clock_s, run.piece.first_s, run.piece.growth_s)
         sooner = n < run.iterations
-        run.iterations = min(run.iterations, n)
+        if sooner:
+            run.iterations = n
         return sooner
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
         while True:
-            if not self.core.has_work and not self._arrived:
-                self._idle = self._env.event()
-                yield self._idle
-                yield self._env.timeout(PLANNING_DELAY_S)
-            if self._arrived:
-                self._join()
-            run = self._run = self._next_run()
-            if self._arrived and run.open:
-                self._cut(run, self._arrived[0].arrival_s)
+            self._join()
+            run = self._next_run()
+            if run is None:
+                yield from self._rest()
+                continue
+            self._run = run
+            self._cut_by_what_came(run)
             while True:
                 try:
                     end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
@@ -84,39 +143,125 @@ class Replica:
             if self._plan_delay_s:
                 yield self._env.timeout(self._plan_delay_s)
 
-    def _join(self) -> None:
-        """Whatever arrived by the boundary queues up; what came in the moment after it waits for the next one."""
-        latest_s = self.clock_s + TIE_S
-        self.core.waiting.extend(r for r in self._arrived if r.arrival_s <= latest_s)
-        self._arrived = [r for r in self._arrived if r.arrival_s > latest_s]
-        if not self.core.has_work:
-            # It is idle at the boundary, and what came just after it is the next to do.
-            self.clock_s = self._arrived[0].arrival_s
-            self._join()
+    def _rest(self) -> Generator[simpy.Event, Any, None]:
+        """Nothing can run until something comes; what came in the moment after the boundary is the next to do."""
+        came_s = list(self._came_s())
+        if came_s:
+            self.clock_s = min(came_s)
+            return
+        self._idle = self._env.event()
+        yield self._idle
+        yield self._env.timeout(PLANNING_DELAY_S)
 
-    def _next_run(self) -> Run:
-        """Plans the next iteration and finds how many like it can run in a row."""
-        core = self.core
+    def _came_s(self) -> Iterable[float]:
+        """When each thing happened that no boundary has seen yet."""
+        yield from (request.arrival_s for request in self._arrived[:1])
+        yield from (copy.end_s for copy, _ in self._copied)
+        yield from (at_s for at_s, _ in self._over)
+
+    def _cut_by_what_came(self, run: Run) -> None:
+        if self._arrived and run.open:
+            self._cut(run, self._arrived[0].arrival_s)
+        for copy, _ in self._copied:
+            self._cut(run, copy.end_s)
+        for at_s, _ in self._over:
+            self._cut(run, at_s)
+
+    def _join(self) -> None:
+        """Whatever happened by the boundary takes effect; what came in the moment after it waits for the next one."""
+        self._around.tally(self.held())
+        latest_s = self.clock_s + TIE_S
+        if self._copied:
+            ended = [(copy, move) for copy, move in self._copied if copy.end_s <= latest_s]
+            self._copied = [(copy, move) for copy, move in self._copied if copy.end_s > latest_s]
+            for copy, move in ended:
+                self._end_copy(copy, move)
+        if self._over:
+            for at_s, session in self._over:
+                if at_s <= latest_s:
+                    self.core.cache.forget(session)
+            self._over = [(at_s, session) for at_s, session in self._over if at_s > latest_s]
+        if self._arrived:
+            for request in self._arrived:
+                if request.arrival_s <= latest_s:
+                    self.core.waiting.add(request)
+            self._arrived = [request for request in self._arrived if request.arrival_s > latest_s]
+
+    def _end_copy(self, copy: Copy, move: Move) -> None:
+        for request in self.core.finish_move(move):
+            self._journal.fetched(cast(ServedRequest, request), self.clock_s)
+        session = ~move.extent.key if move.extent.hashes is None else -1
+        asked = -1 if move.request is None else move.request.index
+        self._journal.copied(copy, session, asked, move.tokens, self.held())
+
+    def held(self) -> Held:
+        """Bytes that no request being served uses: idle or on their way in HBM, in host memory, on disk."""
+        holdings = self.core.cache.holdings
+        stores = holdings.stores
+        return holdings.idle_bytes + holdings.arriving_bytes, stores.host.used_bytes, stores.disk.used_bytes
+
+    def _next_run(self) -> Run | None:
+        """Plans the next iteration and finds how many like it can run in a row; None where nothing can run."""
+        core, journal = self.core, self._journal
         plan = self._scheduler.plan(core)
-        for request in plan.preempted:
-            self._journal.preempted(request, self.clock_s)  # type: ignore[arg-type]
-        for request in plan.admitted:
-            self._journal.admitted(request, self.clock_s)  # type: ignore[arg-type]
-        batch, until = core.decodes.totals(plan.chunks)
-        piece = self._law(batch)[0]
-        iterations = min(plan.repeats, until, piece.until, core.decodes.iterations_to_event())
-        if iterations > 1:
-            iterations = core.decodes.fitting_iterations(core.free_bytes, iterations)
-        return Run(plan, batch, piece, iterations, core.used_bytes)
+        for request in cast(list[ServedRequest], plan.preempted):
+            journal.preempted(request, self.clock_s)
+        for request in cast(list[ServedRequest], plan.paused):
+            journal.stalled(request, self.clock_s)
+            journal.note("pause", request, self.clock_s)
+        for request in cast(list[ServedRequest], plan.admitted):
+            if request.admitted_s < 0:
+                self.waiting_tokens -= request.prompt_tokens
+            journal.admitted(request, self.number, self.clock_s)
+            self._around.admitted(request)
+        if core.cache.holdings.orders:
+            self._send_copies()
+        self._around.tally(self.held())
+        decoding = plan.decoding and len(core.decodes) > 0
+        if not (plan.chunks or decoding):
+            return None
+        batch, until = core.decodes.totals(plan.chunks, plan.decoding)
+        piece = self._around.law()(batch)[0]
+        iterations = min(plan.repeats, until, piece.until)
+        if decoding:
+            iterations = min(iterations, core.decodes.iterations_to_event())
+            if iterations > 1:
+                room_bytes = core.free_bytes + core.cache.droppable_bytes
+                iterations = core.decodes.fitting_iterations(room_bytes, iterations)
+        run = Run(plan, batch, piece, iterations, core.used_bytes - core.cache.holdings.idle_bytes)
+        if self._stalling or plan.resumed or not plan.decoding:
+            self._note_stalls(run)
+        return run
+
+    def _send_copies(self) -> None:
+        orders = self.core.cache.holdings.orders
+        for move in orders:
+            self._around.send(move)
+        orders.clear()
+
+    def _note_stalls(self, run: Run) -> None:
+        """Who could make tokens but does not, and who does again, is written down."""
+        decoding = cast(list[ServedRequest], self.core.decoding())
+        self._stalling = not run.plan.decoding
+        if self._stalling:
+            for request in decoding:
+                self._journal.stalled(request, self.clock_s)
+        else:
+            token_s = self.clock_s + run.piece.first_s
+            run.resumed = sum(self._journal.went_on(request, token_s) for request in decoding)
 
     def _finish(self, run: Run) -> None:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         outcome = core.advance(run.plan, run.iterations)
-        journal.ran(self.number, start_s, run, len(core.waiting) + len(self._arrived), outcome.used_bytes)
-        for request in outcome.started:
-            journal.started(request, self.clock_s)  # type: ignore[arg-type]
-        for request in outcome.finished:
-            journal.ended(request, self.clock_s)  # type: ignore[arg-type]
-            self._on_completion(request)  # type: ignore[arg-type]
+        held = self.held()
+        self._around.tally((outcome.idle_bytes, held[1], held[2]))
+        waiting = len(core.waiting) + len(core.held) + len(self._arrived)
+        journal.ran(self.number, start_s, run, waiting, outcome.used_bytes - outcome.idle_bytes, held)
+        for request in cast(list[ServedRequest], outcome.started):
+            journal.started(request, self.clock_s)
+        for request in cast(list[ServedRequest], outcome.finished):
+            self.outstanding -= 1
+            journal.ended(request, self.clock_s)
+            self._around.completed(request)

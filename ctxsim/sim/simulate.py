@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,36 +11,41 @@ import numpy as np
 from ctxsim.cost import CostModel
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, summarise
-from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, Table, run_columns, table
+from ctxsim.records import SESSION_COLUMNS, Records, Rows, Table
+from ctxsim.sim.cautions import residency_warnings
 from ctxsim.sim.cluster import Cluster, Progress, Stepping
-from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.spec.lengths import ConstantLength
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Requests, Sessions, Trace, Workload
 from ctxsim.units import show
+from ctxsim.workload.demand import Source
+from ctxsim.workload.replay import TraceSource
 from ctxsim.workload.sources import make_source
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulation found: the summary keys, and a row per request, session and run of iterations."""
+    """What a simulation found: the summary keys, and a row per request, session, run of iterations and copy."""
 
     scenario: Scenario
     seed: int
     summary: dict[str, Any]
-    requests: Table
+    requests: Records
     sessions: Table
-    runs: Table
+    runs: Records
+    transfers: Records
     warnings: tuple[str, ...]
 
 
 def simulate(
-    scenario: Scenario, seed: int | None = None, stepping: Stepping = "macro", progress: Progress | None = None
-) -> Simulation:
+    scenario: Scenario, seed: int | None = None, stepping: Stepping = "macro", progress: Progress | None = None,
+    spool: Path | None = None,
+) -> Simulation:  # fmt: skip
     """Serves the scenario's workload to the last request.
 
     seed: replaces the scenario's. stepping: ``macro`` jumps over runs of equal iterations, ``single`` takes each
-    one; both give the same history. progress: called with the number of finished requests.
+    one; both give the same history. progress: called with the number of finished requests. spool: a folder for rows,
+    so that memory does not grow with their number; the requests then stand in order of completion.
     Raises InfeasibleError where the KV pool cannot hold the shortest request, and SpecError where nothing would end
     the run.
     """
@@ -50,21 +56,34 @@ def simulate(
     if not cost.memory.weights_fit or cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
         raise InfeasibleError(_no_room(cost, shortest))
     source = make_source(scenario.workload, seed)
-    journal = Cluster(scenario, cost, source, stepping=stepping, progress=progress).run()
-    requests = request_table(journal)
+    cluster = Cluster(
+        scenario, cost, source, stepping=stepping, progress=progress, hash_tokens=hash_tokens(source), spool=spool
+    )
+    journal = cluster.run()
+    requests = journal.requests if spool is not None else by_arrival(journal.requests)
     sessions = session_table(requests)
     history = History(
         requests=requests,
-        runs=table(run_columns(len(cost.spans)), journal.runs),
-        gaps_s=journal.gaps_s,
+        runs=journal.runs,
+        transfers=journal.transfers,
+        gaps=journal.gaps,
         num_requests=journal.arrivals,
         rejected_requests=len(journal.rejected),
         preemptions=journal.preemptions,
         completed_sessions=_completed_sessions(scenario, sessions),
+        link_busy_s=cluster.link_busy_s(),
+        held_byte_s=cluster.held_byte_s(),
     )
     summary = summarise(scenario, cost, history)
-    warnings = (*source.warnings, *warnings_of(scenario, journal))
-    return Simulation(scenario, seed, summary, requests, sessions, history.runs, warnings)
+    summary["gap_cost_usd"] = cluster.gap_costs()
+    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary))
+    return Simulation(scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, warnings)
+
+
+def by_arrival(requests: Rows) -> Table:
+    """One row a finished request, in order of arrival."""
+    order = np.lexsort((requests["request"], requests["arrival_s"]))
+    return Table({name: requests[name][order] for name in requests.names})
 
 
 def check_ends(scenario: Scenario) -> None:
@@ -89,21 +108,16 @@ def shortest_request_tokens(workload: Workload) -> int:
     return max(1, tokens - 1)
 
 
-def request_table(journal: Journal) -> Table:
-    """One row a finished request, in order of arrival."""
-    order = sorted(journal.finished, key=lambda r: (r.arrival_s, r.index))
-    return table(REQUEST_COLUMNS, [_request_row(r) for r in order])
-
-
-def session_table(requests: Table) -> Table:
+def session_table(requests: Records) -> Table:
     """One row a session, of its finished turns, in order of session number."""
-    ids, first, place = np.unique(requests["session"], return_index=True, return_inverse=True)
-    end_s = np.zeros(len(ids))
+    ids, place = np.unique(requests["session"], return_inverse=True)
+    end_s, start_s = np.zeros(len(ids)), np.full(len(ids), np.inf)
     np.maximum.at(end_s, place, requests["finished_s"])
+    np.minimum.at(start_s, place, requests["arrival_s"])
     columns = (
         ids,
         np.bincount(place, minlength=len(ids)),
-        requests["arrival_s"][first],
+        start_s,
         end_s,
         np.bincount(place, requests["prompt_tokens"], minlength=len(ids)).astype("int64"),
         np.bincount(place, requests["output_tokens"], minlength=len(ids)).astype("int64"),
@@ -111,47 +125,21 @@ def session_table(requests: Table) -> Table:
     return Table({c.name: values for c, values in zip(SESSION_COLUMNS, columns, strict=True)})
 
 
-def warnings_of(scenario: Scenario, journal: Journal) -> tuple[str, ...]:
-    """What a reader of the results must know: settings that have no effect yet, and requests that were refused."""
+def warnings_of(scenario: Scenario, cluster: Cluster, summary: dict[str, Any]) -> tuple[str, ...]:
+    """What a reader of the results must know: what was refused, what has no effect, and what thrashes."""
     warnings = list(scenario.warnings)
-    if scenario.serving.enable_prefix_caching:
+    rejected = cluster.journal.rejected
+    if rejected:
         warnings.append(
-            "serving.enable_prefix_caching: prefixes are not shared between requests in this version; "
-            "every prompt is prefilled in full"
+            f"{len(rejected)} requests are longer than max_model_len ({scenario.max_model_len} tokens) or than "
+            f"the KV pool and were rejected; the first is request {rejected[0].index}"
         )
-    if isinstance(scenario.workload, Sessions) and scenario.serving.residency != "recompute":
-        warnings.append(
-            f"serving.residency: {scenario.serving.residency} is not simulated in this version; "
-            "every turn prefills its whole context (recompute)"
-        )
-    if journal.rejected:
-        warnings.append(
-            f"{len(journal.rejected)} requests are longer than max_model_len ({scenario.max_model_len} tokens) or than "
-            f"the KV pool and were rejected; the first is request {journal.rejected[0].index}"
-        )
-    return tuple(warnings)
+    return (*warnings, *residency_warnings(scenario, cluster, summary))
 
 
-def _request_row(r: ServedRequest) -> tuple[float, ...]:
-    more = r.output_tokens - 1
-    return (
-        r.index,
-        r.demand.session,
-        r.demand.turn,
-        r.replica,
-        r.prompt_tokens,
-        r.output_tokens,
-        r.arrival_s,
-        r.admitted_s,
-        r.first_token_s,
-        r.finished_s,
-        r.preemptions,
-        r.recomputed_tokens,
-        r.admitted_s - r.arrival_s,
-        r.first_token_s - r.arrival_s,
-        (r.finished_s - r.first_token_s) / more if more > 0 else np.nan,
-        r.finished_s - r.arrival_s,
-    )
+def hash_tokens(source: Source) -> int:
+    """Prompt tokens that one hash of the source's prompts stands for; 0 where they carry none."""
+    return source.table.block_tokens if isinstance(source, TraceSource) else 0
 
 
 def _completed_sessions(scenario: Scenario, sessions: Table) -> int:

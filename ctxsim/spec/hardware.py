@@ -14,7 +14,7 @@ class Hardware:
     """An accelerator in its host as the layers above use it: plain numbers in SI units, hashable.
 
     ``peaks_flop_per_s``: (number format, rate) pairs. ``scale_up_bytes_per_s``: None where collectives are free.
-    ``host_link_*``, one way: see `HostLink`. ``host_memory_*`` and ``nvme_*``: of the whole node.
+    ``host_link_*``, one way: see `HostLink`. ``host_memory_*`` and ``nvme_*``: of the whole node. None: not known.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Hardware:
     host_link_kind: str
     host_link_bytes_per_s: float
     host_link_effective_bytes_per_s: float | None
+    host_link_descriptor_s: float | None
     host_link_shared_by: int
     matmul_ratio: float | None
     hbm_ratio: float | None
@@ -41,6 +42,7 @@ class Hardware:
     nvme_bytes: float
     nvme_read_bytes_per_s: float
     nvme_write_bytes_per_s: float
+    nvme_latency_s: float | None
     accelerator_usd_per_s: float
     host_memory_usd_per_byte_s: float
     disk_usd_per_byte_s: float
@@ -91,6 +93,7 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         host_link_kind=link.kind,
         host_link_bytes_per_s=link.bytes_per_s.value,
         host_link_effective_bytes_per_s=_value(link.effective_bytes_per_s),
+        host_link_descriptor_s=_value(link.descriptor_s),
         host_link_shared_by=link.shared_by.value,
         matmul_ratio=_value(efficiency.matmul_ratio),
         hbm_ratio=_value(efficiency.hbm_ratio),
@@ -100,6 +103,7 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         nvme_bytes=host.nvme.drives.value * host.nvme.capacity_bytes.value,
         nvme_read_bytes_per_s=host.nvme.drives.value * host.nvme.read_bytes_per_s.value,
         nvme_write_bytes_per_s=host.nvme.drives.value * host.nvme.write_bytes_per_s.value,
+        nvme_latency_s=_value(host.nvme.latency_s),
         accelerator_usd_per_s=profile.price.accelerator.value,
         host_memory_usd_per_byte_s=host.price.host_memory.value,
         disk_usd_per_byte_s=host.price.disk.value,

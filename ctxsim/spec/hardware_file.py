@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from ctxsim.errors import SpecError, nearest
 from ctxsim.spec.catalog import find
 from ctxsim.spec.document import Document, Loc, read_document
-from ctxsim.spec.quantity import Bytes, BytesPerS, FlopPerS, UsdPerByteS, UsdPerJoule, UsdPerS, Watts
+from ctxsim.spec.quantity import Bytes, BytesPerS, FlopPerS, Seconds, UsdPerByteS, UsdPerJoule, UsdPerS, Watts
 from ctxsim.spec.validation import FieldError, Spec, shown, validate
 
 T = TypeVar("T")
@@ -113,13 +113,15 @@ class ScaleUp(Spec):
 class HostLink(Spec):
     """The way between accelerator and host memory: one way, per root.
 
-    ``shared_by`` accelerators hang on one root and divide its rate, so g of them move ceil(g / shared_by) times
-    ``bytes_per_s`` together. ``effective_bytes_per_s`` is what large copies were measured to reach, or null.
+    ``shared_by`` neighbouring accelerators hang on one root and divide its rate. ``effective_bytes_per_s`` is what
+    large copies were measured to reach, ``descriptor_s`` what each piece of a copy was measured to take beside its
+    bytes, or null; neither is used at fidelity ``peak``.
     """
 
     kind: Text
     bytes_per_s: Sourced[BytesPerS]
     effective_bytes_per_s: Sourced[BytesPerS] | None = None
+    descriptor_s: Sourced[Seconds] | None = None
     shared_by: Sourced[Count]
 
     @model_validator(mode="after")
@@ -175,12 +177,16 @@ class HostMemory(Spec):
 
 
 class Nvme(Spec):
-    """The local drives of one node; capacity and rates are those of one drive."""
+    """The local drives of one node; capacity, rates and latency are those of one drive.
+
+    ``latency_s``: from the request for a read until its bytes flow, or null where it is not known.
+    """
 
     drives: Sourced[Count]
     capacity_bytes: Sourced[Size]
     read_bytes_per_s: Sourced[BytesPerS]
     write_bytes_per_s: Sourced[BytesPerS]
+    latency_s: Sourced[Seconds] | None = None
 
 
 class HostPrice(Spec):

@@ -13,7 +13,8 @@ from ctxsim.units import parse
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Dtype = Literal["bf16", "fp8", "int8", "int4"]
-Router = Literal["round_robin", "session_affinity"]
+Router = Literal["round_robin", "least_loaded", "session_affinity", "prefix_aware", "central_queue"]
+Scheduler = Literal["fcfs", "prefill_first", "decode_first", "shortest_prompt_first", "fair"]
 Residency = Literal["keep", "swap", "recompute", "cheapest", "clairvoyant"]
 
 
@@ -48,6 +49,9 @@ class Serving(Spec):
     model's shape). ``runtime_reserve``: what context, graphs and communication buffers hold, per accelerator;
     1 GiB by default is an assumption. ``iteration_overhead``: host time of each iteration.
     ``num_gpu_blocks_override``: the number of KV blocks, from a server's log, instead of the derived one.
+    ``copy_descriptor_overhead``: host time of each descriptor of a copy between tiers; fidelity peak has none unless
+    given. ``copy_descriptors_per_block``: pieces in which one block is copied; None: one for each layer that keeps KV,
+    as in engines with one tensor a layer.
     """
 
     gpu_memory_utilization: Ratio = 0.92
@@ -58,7 +62,7 @@ class Serving(Spec):
     weight_dtype: Dtype = "bf16"
     kv_dtype: Dtype = "bf16"
     enable_prefix_caching: bool = True
-    scheduler: Literal["fcfs"] = "fcfs"
+    scheduler: Scheduler = "fcfs"
     residency: Residency = "swap"
     host_tier: Literal["exclusive", "inclusive"] = "exclusive"
     host_kv_capacity: Bytes = 0.0
@@ -67,6 +71,8 @@ class Serving(Spec):
     activation_peak: BytesOrAuto = "auto"
     runtime_reserve: Bytes = parse("1 GiB", "bytes")
     iteration_overhead: Seconds = 0.0
+    copy_descriptor_overhead: Seconds = 0.0
+    copy_descriptors_per_block: Count | None = None
 
     @model_validator(mode="after")
     def _budget_covers_batch(self) -> Serving:

@@ -13,6 +13,9 @@ from ctxsim.spec.validation import FieldError, Spec, kind_tag
 Count = Annotated[int, Field(ge=1, le=10**9)]
 TraceFormat = Literal["mooncake", "azure", "agentic", "vllm-bench"]
 
+SESSION_FORMATS: frozenset[TraceFormat] = frozenset({"agentic"})
+"""Formats that say which requests follow one another in a session."""
+
 
 class ConstantTime(Spec):
     """The same duration every time; a bare quantity in a file means this."""
@@ -164,13 +167,27 @@ class Requests(Spec):
 
 
 class Trace(Spec):
-    """A recorded trace, read from a file: its first ``num_requests`` (all by default), timestamps x ``time_scale``."""
+    """A recorded trace, read from a file: its first ``num_requests`` (all by default), timestamps x ``time_scale``.
+
+    ``pace``: at ``recorded`` every request comes at its time, whether or not earlier ones were answered. At
+    ``think_time`` a session waits for its answers, as its user did: its first request comes at its recorded time, each
+    later one a think time after the answer before it. ``time_scale`` stretches recorded times and the gaps between
+    them, not think times.
+    """
 
     kind: Literal["trace"]
     trace: Annotated[str, Field(min_length=1)]
     format: TraceFormat
     num_requests: Count | None = None
     time_scale: Annotated[float, Field(gt=0)] = 1.0
+    pace: Literal["recorded", "think_time"] = "recorded"
+
+    @model_validator(mode="after")
+    def _sessions_to_pace(self) -> Trace:
+        if self.pace == "think_time" and self.format not in SESSION_FORMATS:
+            wanted = f"expected recorded (the format {self.format} does not say which requests make up a session)"
+            raise FieldError("pace", f'{wanted}, found "think_time"; write pace: recorded')
+        return self
 
 
 Workload = Annotated[

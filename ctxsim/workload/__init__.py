@@ -2,7 +2,8 @@
 
 from ctxsim.workload.demand import Demand, Source
 from ctxsim.workload.readers import READERS, read_trace
-from ctxsim.workload.sources import TraceSource, make_source
+from ctxsim.workload.replay import ThinkTimeSource, TraceSource
+from ctxsim.workload.sources import make_source
 from ctxsim.workload.traces import TraceTable
 
-__all__ = ["READERS", "Demand", "Source", "TraceSource", "TraceTable", "make_source", "read_trace"]
+__all__ = ["READERS", "Demand", "Source", "ThinkTimeSource", "TraceSource", "TraceTable", "make_source", "read_trace"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,11 @@ class Demand:
     ``prompt_tokens`` is the whole context sent, cached or not. ``session`` names the conversation whose context
     the prompt extends (each independent request is a session of its own), ``turn`` counts from 0 within it.
     ``index`` counts demands in order of creation; for a trace it is the row of its table.
+
+    ``reusable_tokens`` are the leading tokens of the prompt whose KV was computed before, by an earlier turn of the
+    session or by any request with the same leading blocks: what an unlimited cache would find. ``last``: no later
+    turn of this session will come, so that its KV can be let go. ``hashes`` name the full blocks of the prompt,
+    first block first; None where the workload carries none.
     """
 
     index: int
@@ -22,6 +30,9 @@ class Demand:
     output_tokens: int
     session: int
     turn: int
+    reusable_tokens: int = 0
+    last: bool = True
+    hashes: NDArray[np.int64] | None = field(default=None, compare=False)
 
 
 class Source(Protocol):
@@ -44,5 +55,5 @@ class Source(Protocol):
         Equal arrivals stand in file (or creation) order. May be endless. Call it once.
         """
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
-        """The demand that the completion of ``demand`` at ``finished_s`` releases, or None."""
+    def after(self, demand: Demand, finished_s: float) -> Sequence[Demand]:
+        """The demands that the completion of ``demand`` at ``finished_s`` releases, most often one or none."""

@@ -32,9 +32,9 @@ class OpenRequests:
         # Demand(index, arrival_s, prompt_tokens, output_tokens, session, turn)
         return islice(map(Demand, count(), arrivals, prompts, outputs, count(), repeat(0)), self._spec.num_requests)
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
         """None: no request waits for another."""
-        return None
+        return ()
 
 
 class ClosedRequests:
@@ -68,12 +68,12 @@ class ClosedRequests:
             self._lengths.append(self._lengths_of(user))
             yield self._release(user, user / users * self._arrival.think_time)
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
-        """The next request of the same user, or None when all were dealt out."""
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The next request of the same user, or none when all were dealt out."""
         user = self._user_of.pop(demand.index)
         if self._released == self._spec.num_requests:
-            return None
-        return self._release(user, finished_s + self._arrival.think_time)
+            return ()
+        return (self._release(user, finished_s + self._arrival.think_time),)
 
     def _release(self, user: int, arrival_s: float) -> Demand:
         index = self._released

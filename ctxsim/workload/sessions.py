@@ -42,7 +42,8 @@ class _Conversations:
         self.begun += 1
         self._talks[session] = talk
         prompt_tokens = document_tokens + next(talk.questions)
-        return Demand(next(self._indices), arrival_s, prompt_tokens, next(talk.answers), session, turn=0)
+        last = self._rounds == 1
+        return Demand(next(self._indices), arrival_s, prompt_tokens, next(talk.answers), session, turn=0, last=last)
 
     def proceed(self, demand: Demand, finished_s: float) -> Demand | _Talk:
         """The next turn of the demand's session, one think time on; its talk where that was the last turn."""
@@ -51,8 +52,17 @@ class _Conversations:
         if turn == self._rounds:
             return self._talks.pop(demand.session)
         arrival_s = finished_s + next(talk.think_times_s)
-        prompt_tokens = demand.prompt_tokens + demand.output_tokens + next(talk.questions)
-        return Demand(next(self._indices), arrival_s, prompt_tokens, next(talk.answers), demand.session, turn)
+        return Demand(
+            next(self._indices),
+            arrival_s,
+            demand.prompt_tokens + demand.output_tokens + next(talk.questions),
+            next(talk.answers),
+            demand.session,
+            turn,
+            # The last token of an answer is put out, never fed back: its KV is not computed.
+            reusable_tokens=demand.prompt_tokens + max(demand.output_tokens - 1, 0),
+            last=turn == self._rounds - 1,
+        )
 
 
 class ClosedSessions:
@@ -84,14 +94,14 @@ class ClosedSessions:
             self._documents.append(documents)
             yield self._begin(self._talk(user), user / self._users * self._spec.think_time.mean_s)
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
-        """The next turn of the session, or the first of the user's next session; None when all were begun."""
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The next turn of the session, or the first of the user's next session; none when all were begun."""
         following = self._conversations.proceed(demand, finished_s)
         if isinstance(following, Demand):
-            return following
+            return (following,)
         if self._conversations.begun == self._spec.num_sessions:
-            return None
-        return self._begin(following, finished_s + next(following.think_times_s))
+            return ()
+        return (self._begin(following, finished_s + next(following.think_times_s)),)
 
     def _begin(self, talk: _Talk, arrival_s: float) -> Demand:
         return self._conversations.begin(talk, arrival_s, next(self._documents[talk.user]))
@@ -140,10 +150,10 @@ class OpenSessions:
             )
             yield self._conversations.begin(talk, arrival_s, next(documents))
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
-        """The next turn of the session, or None after its last."""
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The next turn of the session, or none after its last."""
         following = self._conversations.proceed(demand, finished_s)
-        return following if isinstance(following, Demand) else None
+        return (following,) if isinstance(following, Demand) else ()
 
 
 def _next_few(stream: Iterator[T], number: int) -> Iterator[T]:

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxsim.workload.demand import Demand
+from ctxsim.workload.blocks import Blocks, Ints
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NO_PARENT = -1
-"""``parent_id`` of a request that continues no other."""
-
-ROWS_AT_A_TIME = 4096
-"""Rows turned into demands in one go, so that a long trace is never a list of Python objects as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Hashes of the prompt blocks of each row; equal hashes are equal prefixes.
-
-    ``offsets`` (rows + 1) cut ``hashes`` into rows; ``block_tokens`` is the length of a block, 0 without blocks.
-    """
-
-    offsets: Ints
-    hashes: Ints
-    block_tokens: int
-
-    @classmethod
-    def none(cls, rows: int) -> Blocks:
-        """No hashes for any of ``rows`` rows."""
-        return cls(np.zeros(rows + 1, np.int64), np.empty(0, np.int64), 0)
-
-    def of(self, row: int) -> Ints:
-        """The hashes of one row, first block first."""
-        return self.hashes[self.offsets[row] : self.offsets[row + 1]]
-
-    def take(self, rows: Ints) -> Blocks:
-        """The blocks of ``rows``, in that order."""
-        lengths = np.diff(self.offsets)[rows]
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        # Position within the taken row, moved to where that row begins in the old values.
-        old = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[rows], lengths)
-        return Blocks(offsets, self.hashes[old], self.block_tokens)
+"""``parent_id`` of a request that continues no other, ``begins_after`` of a session that waits for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +20,13 @@ class TraceTable:
     """Requests in order of arrival (non-decreasing); equal arrivals in file order.
 
     Shapes: every column has one entry a row. ``session_id`` numbers conversations from 0 (a request of none is
-    one of its own), ``parent_id`` is the row of the previous turn or ``NO_PARENT``. ``think_time_s`` is NaN and
-    ``shared_prefix_tokens`` (how much of the prompt the previous turn's prompt began with) ``NO_PARENT`` where
-    the file does not say. ``warnings`` says what was changed or left unread.
+    one of its own), ``parent_id`` is the row of the previous turn or ``NO_PARENT``. ``think_time_s`` (from the
+    answer to the previous turn to this request) is NaN and ``shared_prefix_tokens`` (how much of the prompt the
+    previous turn's prompt began with) ``NO_PARENT`` where the file does not say.
+
+    A session that another one sent out (a sub-agent) begins ``release_delay_s`` after the answer to the row
+    ``begins_after``, an earlier one; both stand in its first row, all other rows have ``NO_PARENT`` and 0.
+    ``warnings`` says what was changed or left unread.
     """
 
     arrival_s: Floats
@@ -67,6 +37,8 @@ class TraceTable:
     parent_id: Ints
     think_time_s: Floats
     shared_prefix_tokens: Ints
+    begins_after: Ints
+    release_delay_s: Floats
     blocks: Blocks
     source: str
     warnings: tuple[str, ...] = ()
@@ -97,18 +69,11 @@ class TraceTable:
         return self._take(np.arange(num_requests))
 
     def stretched(self, time_scale: float) -> TraceTable:
-        """The same requests with every arrival at ``time_scale`` times its own; think times stay."""
-        return replace(self, arrival_s=self.arrival_s * time_scale)
-
-    def demands(self) -> Iterator[Demand]:
-        """The rows as demands, in order; ``index`` is the row."""
-        for start in range(0, len(self), ROWS_AT_A_TIME):
-            rows = slice(start, start + ROWS_AT_A_TIME)
-            columns = (self.arrival_s, self.prompt_tokens, self.output_tokens, self.session_id, self.turn)
-            yield from map(Demand, range(start, len(self)), *(column[rows].tolist() for column in columns))
+        """The same requests, arrivals and the gaps between them ``time_scale`` times their own; think times stay."""
+        return replace(self, arrival_s=self.arrival_s * time_scale, release_delay_s=self.release_delay_s * time_scale)
 
     def _take(self, rows: Ints) -> TraceTable:
-        """The given leading rows (so that parents keep their place)."""
+        """The given leading rows (so that the rows others wait for keep their place)."""
         return replace(
             self,
             arrival_s=self.arrival_s[rows],
@@ -119,12 +84,14 @@ class TraceTable:
             parent_id=self.parent_id[rows],
             think_time_s=self.think_time_s[rows],
             shared_prefix_tokens=self.shared_prefix_tokens[rows],
+            begins_after=self.begins_after[rows],
+            release_delay_s=self.release_delay_s[rows],
             blocks=self.blocks.take(rows),
         )
 
 
 def turns(session_id: Ints) -> tuple[Ints, Ints]:
-    """``(turn, parent_id)`` of rows in order of arrival: the rank within the session, and the row before it."""
+    """``(turn, parent_id)`` of rows in their order: the rank within the session, and the row before it."""
     grouped = np.argsort(session_id, kind="stable")
     begins = np.diff(session_id[grouped], prepend=np.int64(-1)) != 0
     place = np.arange(len(grouped))
@@ -144,17 +111,22 @@ def build_table(
     session_id: Ints | None = None,
     think_time_s: Floats | None = None,
     shared_prefix_tokens: Ints | None = None,
+    begins_after: Ints | None = None,
+    release_delay_s: Floats | None = None,
     blocks: Blocks | None = None,
     warnings: tuple[str, ...] = (),
 ) -> TraceTable:
     """The rows, given in file order, as a table in order of arrival (a stable sort).
 
     Without ``session_id`` every request is a session of its own. Sessions must be numbered from 0.
+    ``begins_after`` (a row of the file) and ``release_delay_s`` say of each row what would hold if its session
+    began with it.
     """
     rows = len(arrival_s)
     order = np.argsort(arrival_s, kind="stable")
     session = np.arange(rows) if session_id is None else session_id[order]
     turn, parent = turns(session)
+    begins_after = _moved(_known(begins_after, rows), order)
     return TraceTable(
         arrival_s=arrival_s[order],
         prompt_tokens=prompt_tokens[order],
@@ -164,6 +136,8 @@ def build_table(
         parent_id=parent,
         think_time_s=np.full(rows, np.nan) if think_time_s is None else think_time_s[order],
         shared_prefix_tokens=_known(shared_prefix_tokens, rows)[order],
+        begins_after=np.where(turn == 0, begins_after, NO_PARENT),
+        release_delay_s=np.zeros(rows) if release_delay_s is None else np.where(turn == 0, release_delay_s[order], 0.0),
         blocks=Blocks.none(rows) if blocks is None else blocks.take(order),
         source=source,
         warnings=warnings,
@@ -180,3 +154,10 @@ def backward_warning(arrival_s: Floats) -> tuple[str, ...]:
 
 def _known(column: Ints | None, rows: int) -> Ints:
     return np.full(rows, NO_PARENT) if column is None else column
+
+
+def _moved(row: Ints, order: Ints) -> Ints:
+    """A column of row numbers (or ``NO_PARENT``) after both the column and the rows it names were put in order."""
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return np.where(row == NO_PARENT, NO_PARENT, place[row])[order]

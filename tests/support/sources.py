@@ -29,9 +29,9 @@ class ListSource:
         """The list."""
         return iter(self._demands)
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
         """None: no request waits for another."""
-        return None
+        return ()
 
 
 class UserSource:
@@ -54,19 +54,17 @@ class UserSource:
     def initial(self) -> Iterator[Demand]:
         """Every user's first request."""
         for user in range(len(self._users)):
-            first = self._next(user, 0.0, turn=0)
-            if first is not None:
-                yield first
+            yield from self._next(user, 0.0, turn=0)
 
-    def after(self, demand: Demand, finished_s: float) -> Demand | None:
-        """The user's next request."""
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The user's next request, if there is one."""
         return self._next(demand.session, finished_s + self._think_s, demand.turn + 1)
 
-    def _next(self, user: int, arrival_s: float, turn: int) -> Demand | None:
+    def _next(self, user: int, arrival_s: float, turn: int) -> tuple[Demand, ...]:
         lengths = next(self._users[user], None)
         if lengths is None:
-            return None
-        return Demand(next(self._indices), arrival_s, *lengths, session=user, turn=turn)
+            return ()
+        return (Demand(next(self._indices), arrival_s, *lengths, session=user, turn=turn),)
 
 
 def at(arrival_s: float, prompt_tokens: int, output_tokens: int, index: int = 0) -> Demand:

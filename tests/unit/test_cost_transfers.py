@@ -1,7 +1,8 @@
-"""The host link: roots shared by several accelerators, capped by host memory, and seconds of a transfer."""
+"""The host link: roots shared by several accelerators, capped by host memory; seconds and set-up of a transfer."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from cost_scenarios import scenario
 
 from ctxsim.cost import transfer_s
-from ctxsim.cost.transfers import host_link_bytes_per_s
+from ctxsim.cost.topology import DISK, HBM, HOST
+from ctxsim.cost.transfers import descriptors, host_link_bytes_per_s, setup_s
+from ctxsim.spec.hardware_file import read_profile
 from ctxsim.spec.scenario import Scenario
 
 
@@ -26,10 +29,22 @@ def served(ranks: int, shared_by: int, link: float, host: float) -> Scenario:
 
 @pytest.mark.parametrize(
     ("ranks", "shared_by", "roots"),
-    [(1, 1, 1), (2, 1, 2), (8, 1, 8), (1, 2, 1), (2, 2, 1), (4, 2, 2), (8, 2, 4), (4, 3, 2), (8, 8, 1), (1, 8, 1)],
+    [(1, 1, 1), (2, 1, 2), (8, 1, 8), (1, 2, 1), (2, 2, 1), (4, 2, 2), (8, 2, 4), (8, 8, 1), (1, 8, 1)],
 )
 def test_a_group_drives_every_root_it_touches(ranks: int, shared_by: int, roots: int) -> None:
     assert host_link_bytes_per_s(served(ranks, shared_by, 25e9, 1e12)) == roots * 25e9
+
+
+@pytest.mark.parametrize(("ranks", "shared_by", "roots"), [(4, 3, 4 / 3), (3, 2, 3 / 2), (5, 4, 5 / 4), (8, 3, 8 / 3)])
+def test_the_root_with_the_most_ranks_sets_the_rate(ranks: int, shared_by: int, roots: float) -> None:
+    """Every rank copies as much, so a root with fewer ranks is done sooner and waits."""
+    assert host_link_bytes_per_s(served(ranks, shared_by, 25e9, 1e12)) == pytest.approx(roots * 25e9, rel=1e-15)
+
+
+def test_a_group_over_two_nodes_has_both_host_memories() -> None:
+    split = served(16, 1, 25e9, 150e9)
+    assert split.deployment.accelerators_per_node == 8
+    assert host_link_bytes_per_s(split) == 300e9
 
 
 def test_host_memory_is_the_last_limit() -> None:
@@ -61,3 +76,66 @@ def test_links_as_an_array() -> None:
 
 def test_seconds_are_bytes_over_rate() -> None:
     assert transfer_s(24_576_000_000, 20e9) == 1.2288
+
+
+# What comes before the bytes flow
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [("paper-34b", 60), ("llama-3.1-8b", 32), ("gpt-oss-120b", 36), ("qwen3-next-80b-a3b", 12), ("deepseek-v3", 61)],
+)
+def test_a_block_is_copied_layer_by_layer(model: str, layers: int) -> None:
+    """Layers with a constant state keep no KV: Qwen3-Next has 12 attention layers among 48."""
+    assert descriptors(scenario(model), 1) == layers
+    assert descriptors(scenario(model), 50) == 50 * layers
+    assert descriptors(scenario(model, serving__copy_descriptors_per_block=2), 50) == 100
+
+
+def test_descriptors_cost_nothing_unless_the_scenario_says_so() -> None:
+    """Even on a machine whose descriptors were measured: peak is the datasheet."""
+    peak = scenario(hardware="h100-80gb-sxm")
+    assert peak.hardware.host_link_descriptor_s == pytest.approx(3.2e-6)
+    assert setup_s(peak, HBM, HOST, 1000) == setup_s(peak, HOST, DISK, 1000) == 0.0
+
+
+def test_set_up_is_latency_and_descriptors() -> None:
+    given = scenario(serving__copy_descriptor_overhead="3 us")
+    assert setup_s(given, HBM, HOST, 100) == setup_s(given, HOST, HBM, 100) == pytest.approx(100 * 60 * 3e-6)
+    assert setup_s(given, DISK, HBM, 100) == pytest.approx(100e-6 + 100 * 60 * 3e-6)
+    assert setup_s(given, HOST, DISK, 0) == 0.0
+    merged = scenario(serving__copy_descriptor_overhead="3 us", serving__copy_descriptors_per_block=1)
+    assert setup_s(merged, HBM, HOST, 100) == pytest.approx(300e-6)
+
+
+def test_ranks_set_up_at_the_same_time() -> None:
+    alone, group = (
+        scenario(serving__copy_descriptor_overhead="3 us", deployment__tensor_parallel=ranks) for ranks in (1, 4)
+    )
+    assert setup_s(alone, HBM, HOST, 7) == setup_s(group, HBM, HOST, 7)
+
+
+def test_a_host_that_gives_no_latency_has_none() -> None:
+    base = scenario()
+    silent = replace(base, hardware=replace(base.hardware, nvme_latency_s=None))
+    assert setup_s(silent, DISK, HBM, 10) == 0.0
+
+
+# Measured: physics.md section 4, vLLM and IBM on an H100, 1000 blocks from GPU to CPU by copy engine.
+BLOCK_BYTES = np.array([16, 64, 256, 1024, 4096, 16384]) * 1024.0
+BYTES_PER_S = np.array([4.6, 15.3, 29.2, 42.5, 48.7, 50.7]) * 1e9
+
+
+def test_the_h100_s_descriptor_is_the_fit_to_the_measured_blocks() -> None:
+    """time = c + bytes / rate by least squares in relative error; residuals as in the profile's note."""
+    measured_s = BLOCK_BYTES / BYTES_PER_S
+    relative = np.column_stack([1 / measured_s, BLOCK_BYTES / measured_s])
+    (descriptor_s, s_per_byte), *_ = np.linalg.lstsq(relative, np.ones(len(measured_s)), rcond=None)
+    profile = read_profile("h100-80gb-sxm")[0].host_link.descriptor_s
+    assert profile is not None
+    assert profile.value == pytest.approx(descriptor_s, rel=0.01)
+    assert 1 / s_per_byte == pytest.approx(49.9e9, rel=1e-3)
+    residuals = relative @ [descriptor_s, s_per_byte] - 1
+    written = re.search(r"off by (.*) and (.*) %", profile.note)
+    assert written is not None
+    assert [float(r) for r in (*written[1].split(", "), written[2])] == pytest.approx(residuals * 100, abs=0.06)

@@ -101,6 +101,21 @@ def test_links_get_slower_outwards(profile: HardwareFile) -> None:
         assert loaded.host_link_effective_bytes_per_s <= loaded.host_link_bytes_per_s
 
 
+def test_a_descriptor_takes_microseconds_or_is_not_known(profile: HardwareFile) -> None:
+    descriptor_s = machine(profile.name).host_link_descriptor_s
+    assert (descriptor_s is None) == (profile.host_link.descriptor_s is None)
+    assert descriptor_s is None or 1e-7 < descriptor_s < 1e-4
+
+
+def test_descriptors_were_measured_on_the_h100_only() -> None:
+    known = {name: profile_of(name).host_link.descriptor_s for name in names("hardware")}
+    assert {name for name, found in known.items() if found is not None} == {"h100-80gb-sxm", "h200-sxm"}
+    h200 = known["h200-sxm"]
+    assert h200 is not None
+    assert h200.source.startswith("assumption")
+    assert h200.value == machine("h100-80gb-sxm").host_link_descriptor_s
+
+
 def test_a_pcie_link_has_the_rate_of_its_generation(profile: HardwareFile) -> None:
     match = re.fullmatch(r"PCIe (\d)\.0 x(\d+)", profile.host_link.kind)
     if match is None:
@@ -167,6 +182,8 @@ def test_a_host_has_memory_drives_and_prices(host: HostFile) -> None:
     assert loaded.host_memory_bytes == host.memory.capacity_bytes.value > 500 * GB
     assert loaded.host_memory_bytes_per_s == host.memory.sockets.value * host.memory.bytes_per_s.value
     assert loaded.nvme_bytes == host.nvme.drives.value * host.nvme.capacity_bytes.value
+    assert loaded.nvme_latency_s == (None if host.nvme.latency_s is None else host.nvme.latency_s.value)
+    assert loaded.nvme_latency_s is None or 10e-6 < loaded.nvme_latency_s < 1e-3
     assert loaded.nvme_write_bytes_per_s < loaded.nvme_read_bytes_per_s < loaded.host_memory_bytes_per_s
     assert 0 < loaded.disk_usd_per_byte_s < loaded.host_memory_usd_per_byte_s
     assert loaded.energy_usd_per_j * 3.6e6 == pytest.approx(0.12)
@@ -175,6 +192,14 @@ def test_a_host_has_memory_drives_and_prices(host: HostFile) -> None:
 def test_every_number_of_a_host_has_a_source_that_says_something(host: HostFile) -> None:
     for loc, value in sourced_values(host):
         assert len(host.sources.get(value.source, value.source)) >= 10, loc
+
+
+def test_a_host_may_be_silent_about_latency(tmp_path: Path) -> None:
+    text = find("host", "grace").read_text()
+    silent = re.sub(r"  latency_s:\n(    .*\n)+", "", text)
+    assert "latency" not in silent
+    (tmp_path / "grace.yaml").write_text(silent)
+    assert load_hardware("gb200", host=str(tmp_path / "grace.yaml")).nvme_latency_s is None
 
 
 def test_another_host_changes_only_the_host() -> None:
@@ -214,6 +239,7 @@ def line_of(path: str, passage: str) -> int:
         ("value: 132,", "value: 13.2,", "accelerator.compute_units.value", "expected a whole number, found 13.2"),
         ("kind: nvlink", "kind: nvlnk", "scale_up.kind", 'did you mean "nvlink"?'),
         ("kind: nvlink", "kind: free", "scale_up.bytes_per_s", "expected no rate beside kind free"),
+        ("value: 3.2 us", "value: 3.2 GB/s", "host_link.descriptor_s.value", 'found "GB/s", which is a rate'),
         ('date: "2025-06"', "date: June", "price.date", 'found "June"; write e.g. 2026-08-17'),
         ("{value: 700 W, source: ml-engineering}", "{value: 700 W}", "accelerator.power_w.source", "required"),
         ("    fp8: {", "    fp6: {", "accelerator.peak_flop_per_s.fp6", 'did you mean "fp8"?'),

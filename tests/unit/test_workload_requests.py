@@ -40,8 +40,7 @@ def served(source: Source, service_s: Callable[[Demand], float]) -> list[Demand]
     heapq.heapify(busy)
     while busy:
         finished_s, _, demand = heapq.heappop(busy)
-        released = source.after(demand, finished_s)
-        if released is not None:
+        for released in source.after(demand, finished_s):
             log.append(released)
             heapq.heappush(busy, (released.arrival_s + service_s(released), released.index, released))
     return log
@@ -59,7 +58,13 @@ def test_open_requests_are_numbered_in_order_of_arrival() -> None:
 
 def test_open_requests_release_nothing() -> None:
     source = make_source(requests({"kind": "poisson", "rate": "2 /s"}, 3), seed=0)
-    assert [source.after(demand, demand.arrival_s + 1) for demand in source.initial()] == [None, None, None]
+    assert [source.after(demand, demand.arrival_s + 1) for demand in source.initial()] == [(), (), ()]
+
+
+@pytest.mark.parametrize("arrival", [{"kind": "poisson", "rate": "2 /s"}, {"kind": "closed", "users": 3}])
+def test_requests_find_nothing_and_leave_nothing(arrival: dict[str, Any]) -> None:
+    log = served(make_source(requests(arrival, 9, DRAWN), seed=0), lambda _: 1.0)
+    assert {(d.reusable_tokens, d.last, d.hashes) for d in log} == {(0, True, None)}
 
 
 def test_open_requests_are_lazy() -> None:
@@ -98,19 +103,18 @@ def test_closed_users_without_think_time_start_together() -> None:
 def test_closed_release_follows_completion_by_a_think_time() -> None:
     source = make_source(requests({"kind": "closed", "users": 2, "think_time": "20 s"}, 4), seed=0)
     first, second = source.initial()
-    assert source.after(second, 13.0) == Demand(2, 33.0, 100, 10, session=2, turn=0)
-    third = source.after(first, 50.0)
+    assert source.after(second, 13.0) == (Demand(2, 33.0, 100, 10, session=2, turn=0),)
+    (third,) = source.after(first, 50.0)
     assert third == Demand(3, 70.0, 100, 10, session=3, turn=0)
-    assert third is not None
-    assert source.after(third, 90.0) is None, "all four were dealt out"
+    assert source.after(third, 90.0) == (), "all four were dealt out"
 
 
 def test_more_users_than_requests_leaves_users_idle() -> None:
     source = make_source(requests({"kind": "closed", "users": 9, "think_time": "9 s"}, 2), seed=0)
     first, second = source.initial()
     assert [first.arrival_s, second.arrival_s] == [0.0, 1.0]
-    assert source.after(first, 5.0) is None
-    assert source.after(second, 6.0) is None
+    assert source.after(first, 5.0) == ()
+    assert source.after(second, 6.0) == ()
 
 
 @given(service_s=st.lists(st.floats(0.0, 50.0), min_size=1, max_size=40), users=st.integers(1, 6))
@@ -131,8 +135,7 @@ def lengths_by_user(users: int, service_s: Callable[[int], float], rounds: int) 
         drawn[user].append((demand.prompt_tokens, demand.output_tokens))
         finished_s = now_s + service_s(user)
         if len(drawn[user]) < rounds:
-            following = source.after(demand, finished_s)
-            assert following is not None
+            (following,) = source.after(demand, finished_s)
             heapq.heappush(waiting, (finished_s, user, following))
     return dict(drawn)
 

@@ -38,8 +38,7 @@ def sessions(**changes: Any) -> Any:
 
 
 def after(source: Source, demand: Demand, finished_s: float) -> Demand:
-    released = source.after(demand, finished_s)
-    assert released is not None
+    (released,) = source.after(demand, finished_s)
     return released
 
 
@@ -49,11 +48,11 @@ def test_prompt_of_a_turn_is_the_whole_context_so_far() -> None:
     second = after(source, first, 10.0)
     third = after(source, second, 100.0)
     assert [first, second, third] == [
-        Demand(0, 0.0, 50_100, 250, session=0, turn=0),
-        Demand(1, 70.0, 50_100 + 250 + 100, 250, session=0, turn=1),
-        Demand(2, 160.0, 50_450 + 250 + 100, 250, session=0, turn=2),
+        Demand(0, 0.0, 50_100, 250, session=0, turn=0, reusable_tokens=0, last=False),
+        Demand(1, 70.0, 50_100 + 250 + 100, 250, session=0, turn=1, reusable_tokens=50_100 + 249, last=False),
+        Demand(2, 160.0, 50_450 + 250 + 100, 250, session=0, turn=2, reusable_tokens=50_450 + 249, last=True),
     ]
-    assert source.after(third, 170.0) is None, "the only session is over"
+    assert source.after(third, 170.0) == (), "the only session is over"
     assert source.num_requests == 3
 
 
@@ -71,8 +70,8 @@ def test_stagger_is_over_the_mean_of_a_drawn_think_time() -> None:
 def test_user_whose_session_ends_begins_a_new_one_after_one_think_time() -> None:
     source = make_source(sessions(users=2, rounds=1, num_sessions=3), seed=0)
     first, second = source.initial()
-    assert source.after(second, 40.0) == Demand(2, 100.0, 50_100, 250, session=2, turn=0)
-    assert source.after(first, 41.0) is None, "all three sessions were begun"
+    assert source.after(second, 40.0) == (Demand(2, 100.0, 50_100, 250, session=2, turn=0, last=True),)
+    assert source.after(first, 41.0) == (), "all three sessions were begun"
 
 
 def test_fewer_sessions_than_users_leaves_users_idle() -> None:
@@ -92,10 +91,10 @@ def test_open_sessions_wait_for_their_own_answers_only() -> None:
     source = make_source(sessions(arrival={"kind": "constant", "rate": "0.1 /s"}, num_sessions=2, rounds=2), seed=0)
     first, second = source.initial()
     assert [first.arrival_s, second.arrival_s] == [0.0, 10.0]
-    assert source.after(second, 30.0) == Demand(2, 90.0, 50_450, 250, session=1, turn=1)
+    assert source.after(second, 30.0) == (Demand(2, 90.0, 50_450, 250, 1, 1, reusable_tokens=50_349, last=True),)
     last = after(source, first, 500.0)
-    assert last == Demand(3, 560.0, 50_450, 250, session=0, turn=1)
-    assert source.after(last, 600.0) is None
+    assert last == Demand(3, 560.0, 50_450, 250, session=0, turn=1, reusable_tokens=50_349, last=True)
+    assert source.after(last, 600.0) == ()
     assert source.num_requests == 4
 
 
@@ -117,8 +116,7 @@ def turns_by_session(source: Source, order: list[int]) -> dict[int, list[tuple[i
         demand = waiting.pop(order[step % len(order)] % len(waiting))
         step += 1
         # Finished at 0, so that the arrival is the think time itself.
-        released = source.after(demand, 0.0)
-        if released is not None:
+        for released in source.after(demand, 0.0):
             waiting.append(released)
             turns[released.session].append((released.prompt_tokens, released.output_tokens, released.arrival_s))
     return dict(turns)
@@ -148,6 +146,26 @@ def test_every_session_has_all_its_rounds_and_grows(arrival: dict[str, Any]) -> 
         assert len(session) == 3
         for (prompt, answer, _), (following, _, _) in pairwise(session):
             assert prompt + answer + 1 <= following <= prompt + answer + 9
+
+
+@pytest.mark.parametrize("rounds", [1, 4])
+@pytest.mark.parametrize("arrival", [{"users": 5}, {"arrival": {"kind": "poisson", "rate": "1 /s"}}])
+def test_every_turn_finds_what_the_one_before_computed(arrival: dict[str, Any], rounds: int) -> None:
+    """All KV of the turn before but that of its last token, which was never fed back; the last turn leaves nothing."""
+    source = make_source(sessions(num_sessions=20, **arrival, **(ALL_DRAWN | {"rounds": rounds})), 2)
+    waiting = list(source.initial())
+    assert {demand.reusable_tokens for demand in waiting} == {0}
+    turns = 0
+    while waiting:
+        demand = waiting.pop()
+        turns += 1
+        assert demand.last == (demand.turn == rounds - 1)
+        released = source.after(demand, 0.0)
+        for following in released:
+            same = following.session == demand.session
+            assert following.reusable_tokens == (demand.prompt_tokens + demand.output_tokens - 1 if same else 0)
+        waiting += released
+    assert turns == 20 * rounds
 
 
 def test_equal_seeds_give_equal_sessions_and_others_do_not() -> None:

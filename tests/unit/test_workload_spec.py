@@ -70,3 +70,16 @@ def test_a_trace_has_a_path_a_known_format_and_a_positive_scale():
         "workload.time_scale: expected a number above 0, found 0",
         "workload.num_requests: expected a number of at least 1, found -1",
     ]
+
+
+def test_a_trace_waits_for_answers_only_where_its_format_knows_sessions():
+    assert read("kind: trace, trace: a.jsonl, format: azure").pace == "recorded"
+    assert read("kind: trace, trace: a.jsonl, format: mooncake, pace: recorded").pace == "recorded"
+    assert read("kind: trace, trace: a.parquet, format: agentic, pace: think_time").pace == "think_time"
+    assert refusal("kind: trace, trace: a.jsonl, format: mooncake, pace: think_time") == [
+        "workload.pace: expected recorded (the format mooncake does not say which requests make up a session), "
+        'found "think_time"; write pace: recorded'
+    ]
+    assert refusal("kind: trace, trace: a.parquet, format: agentic, pace: thinktime") == [
+        'workload.pace: expected one of recorded, think_time, found "thinktime"; did you mean "think_time"?'
+    ]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctxsim.spec.workload import Trace
-from ctxsim.workload import READERS, Demand, TraceSource, TraceTable, make_source, read_trace
-from ctxsim.workload.traces import Blocks, build_table, turns
+from ctxsim.workload import READERS, ThinkTimeSource, TraceSource, make_source, read_trace
+from ctxsim.workload.traces import build_table, turns
 
 SAMPLES = Path(__file__).parent / "traces"
 
@@ -48,16 +48,6 @@ def test_every_format_gives_a_sound_table(name: str, agentic: Path) -> None:
     assert (table.turn[parents] + 1 == table.turn[children]).all()
     assert table.block_offsets[-1] == len(table.block_hashes)
     assert table.source == f"{name}:{sample(name, agentic).name}"
-
-
-@pytest.mark.parametrize("name", list(READERS))
-def test_demands_are_the_rows(name: str, agentic: Path) -> None:
-    table = read_trace(sample(name, agentic), name)
-    demands = list(table.demands())
-    assert [d.index for d in demands] == list(range(len(table)))
-    assert [d.arrival_s for d in demands] == table.arrival_s.tolist()
-    assert [d.turn for d in demands] == table.turn.tolist()
-    assert type(demands[0].prompt_tokens) is int
 
 
 @pytest.mark.parametrize("name", list(READERS))
@@ -144,11 +134,23 @@ def test_azure_reads_the_2024_form_and_windows_line_ends(tmp_path: Path) -> None
 
 def test_agentic_rows_are_by_time_then_file_order(agentic: Path) -> None:
     table = read_trace(agentic, "agentic")
-    assert table.arrival_s[:7].tolist() == [0.0, 0.0, 0.0, 0.0, 5.0, 9.5, 9.5]
-    assert table.prompt_tokens[:7].tolist() == [1000, 640, 8000, 64, 8200, 1100, 700]
-    assert table.session_id[:7].tolist() == [0, 1, 2, 3, 2, 0, 1]
-    assert table.turn[:7].tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert table.parent_id[:7].tolist() == [-1, -1, -1, -1, 2, 0, 1]
+    assert table.arrival_s[:7].tolist() == [0.0, 0.0, 0.0, 5.0, 9.5, 15.0, 16.5]
+    assert table.prompt_tokens[:7].tolist() == [1000, 8000, 64, 8200, 1100, 640, 700]
+    assert table.session_id[:7].tolist() == [0, 2, 3, 2, 0, 1, 1]
+    assert table.turn[:7].tolist() == [0, 0, 0, 1, 1, 0, 1]
+    assert table.parent_id[:7].tolist() == [-1, -1, -1, 1, 0, -1, 5]
+
+
+def test_agentic_sub_agent_begins_with_the_answer_it_stands_behind(agentic: Path) -> None:
+    """The request at 20 s thought for 5 s, so the answer before it came at 15 s; the sub-agent counts from there."""
+    table = read_trace(agentic, "agentic")
+    rows = np.flatnonzero(table.session_id == 1)
+    assert table.arrival_s[rows].tolist() == [15.0, 16.5, 18.0]
+    assert np.flatnonzero(table.begins_after != -1).tolist() == [rows[0]]
+    sent_by = table.begins_after[rows[0]]
+    assert (table.arrival_s[sent_by], table.prompt_tokens[sent_by]) == (9.5, 1100)
+    assert (table.release_delay_s == 0).all()
+    assert table.warnings == ("1 sub-agents count from their own start: each begins with the answer it stands behind",)
 
 
 def test_agentic_keeps_think_times_and_shared_prefixes(agentic: Path) -> None:
@@ -169,14 +171,33 @@ def test_vllm_bench_leaves_out_failed_requests_and_sorts_by_start() -> None:
     )
 
 
-def test_trace_source_replays_and_releases_nothing() -> None:
-    spec = Trace(kind="trace", trace=str(SAMPLES / "mooncake.jsonl"), format="mooncake", num_requests=2)
-    source = make_source(spec, seed=0)
+@pytest.mark.parametrize("name", list(READERS))
+def test_every_format_is_replayed_at_its_recorded_times(name: str, agentic: Path) -> None:
+    path = sample(name, agentic)
+    source = make_source(Trace(kind="trace", trace=str(path), format=name, num_requests=12), seed=0)
+    table = read_trace(path, name, num_requests=12)
     assert isinstance(source, TraceSource)
-    assert source.num_requests == 2
-    first, second = source.initial()
-    assert (first, second) == (Demand(0, 0.0, 600, 500, 0, 0), Demand(1, 0.0, 1300, 3, 1, 0))
-    assert source.after(first, 9.0) is None
+    assert source.warnings == table.warnings
+    demands = list(source.initial())
+    assert [d.arrival_s for d in demands] == table.arrival_s.tolist()
+    assert [(d.session, d.turn) for d in demands] == list(zip(table.session_id, table.turn, strict=True))
+    if name in ("azure", "vllm-bench"):
+        assert {(d.reusable_tokens, d.last, d.hashes) for d in demands} == {(0, True, None)}
+
+
+def test_agentic_trace_is_replayed_at_the_pace_of_its_answers(agentic: Path) -> None:
+    spec = Trace(kind="trace", trace=str(agentic), format="agentic", pace="think_time", time_scale=2.0)
+    source = make_source(spec, seed=0)
+    assert isinstance(source, ThinkTimeSource)
+    first, _, _ = source.initial()
+    (second,) = source.after(first, 100.0)
+    assert (second.prompt_tokens, second.arrival_s) == (1100, 103.0)
+    assert (second.reusable_tokens, second.last) == (15 * 64, False)
+    agent, third = source.after(second, 200.0)
+    assert (agent.prompt_tokens, agent.arrival_s, agent.session) == (640, 200.0, 1)
+    assert (third.prompt_tokens, third.arrival_s, third.session) == (1300, 205.0, 0)
+    (fourth,) = source.after(third, 300.0)
+    assert fourth.arrival_s == 340.0, "without a think time twice the recorded gap from 20 to 40 s"
 
 
 @given(arrivals=st.lists(st.integers(0, 5), min_size=1, max_size=60))
@@ -194,18 +215,3 @@ def test_turns_count_the_rows_of_each_session(sessions: list[int]) -> None:
         assert parent[row] == last.get(session, -1)
         assert turn[row] == sessions[:row].count(session)
         last[session] = row
-
-
-@given(hashes=st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=20), seed=st.integers(0, 99))
-def test_blocks_follow_their_rows(hashes: list[list[int]], seed: int) -> None:
-    offsets = np.concatenate(([0], np.cumsum([len(ids) for ids in hashes])))
-    blocks = Blocks(offsets, np.array([value for ids in hashes for value in ids], np.int64), 512)
-    rows = np.random.default_rng(seed).permutation(len(hashes))[: 1 + seed % len(hashes)]
-    taken = blocks.take(rows)
-    assert [taken.of(place).tolist() for place in range(len(rows))] == [hashes[row] for row in rows]
-
-
-def test_long_traces_become_demands_in_pieces() -> None:
-    rows = 10_000
-    table: TraceTable = build_table("test", np.arange(rows, dtype=float), np.arange(rows) + 1, np.zeros(rows, np.int64))
-    assert [d.prompt_tokens for d in table.demands()] == list(range(1, rows + 1))

@@ -9,27 +9,31 @@ from typing import Any
 from rich.console import RenderableType
 
 from ctxsim.api.human import human
+from ctxsim.api.results import with_half_widths
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
 from ctxsim.metrics import DEFINITIONS
-from ctxsim.sim import Simulation
+from ctxsim.spec.scenario import Scenario
 
 LATENCIES = ("ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s")
+PERCENT = 100
 
 
-def simulation_view(
-    simulation: Simulation, gate: Mapping[str, Any] | None, out: Path | None
-) -> Iterator[RenderableType]:
-    """The summary with units, latency quantiles as a table, the SLO, where it was saved, and the definitions."""
-    s, summary = simulation.scenario, simulation.summary
-    machine = f"{s.deployment.replicas} x {s.deployment.tensor_parallel} {s.hardware.name}"
-    how = f"seed {simulation.seed}, fidelity {s.fidelity}"
-    yield paragraph(f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}")
+def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | None) -> Iterator[RenderableType]:
+    """The summary with units, latency quantiles as a table, the SLO, where it was saved, and the definitions.
+
+    Of replications, every number is a mean with the half-width of its confidence interval.
+    """
+    gate = summary.get("slo_gate")
+    shown = with_half_widths({key: value for key, value in summary.items() if key != "slo_gate"})
+    yield paragraph(_what_ran(scenario, summary.get("replications")))
     yield ""
-    yield pairs(_spread({key: value for key, value in summary.items() if key not in LATENCIES}))
+    several = "replications" in summary
+    others = {key: value for key, value in shown.items() if key not in LATENCIES}
+    yield pairs(_spread(others), across=1 if several else 2)
     yield heading("Latency")
-    columns = list(summary[LATENCIES[0]])
-    rows = [(name, *(human(name, summary[name][column]) for column in columns)) for name in LATENCIES]
-    yield grid(("", *columns), rows, ("",))
+    columns = list(shown[LATENCIES[0]])
+    rows = [(name, *(human(name, shown[name][column]) for column in columns)) for name in LATENCIES]
+    yield grid(("", *columns), rows, ("",), columns if several else ())
     if gate is not None:
         yield heading(f"SLO at the {gate['percentile']:g} % quantile: {'met' if gate['met'] else 'missed'}")
         limits = [(name, gate[name]) for name in LATENCIES if name in gate]
@@ -39,6 +43,17 @@ def simulation_view(
         yield f"\nWritten to {out}"
     yield heading("Definitions")
     yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name in summary})
+
+
+def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str:
+    s = scenario
+    machine = f"{s.deployment.replicas} x {s.deployment.tensor_parallel} {s.hardware.name}"
+    how = f"seed {s.run.seed}, fidelity {s.fidelity}"
+    what = f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}"
+    if replications is None:
+        return what
+    confidence = f"{replications['confidence'] * PERCENT:g} %"
+    return f"{what}; means of {replications['n']} replications \u00b1 half of their {confidence} intervals"
 
 
 def _spread(values: Mapping[str, Any]) -> dict[str, Any]:

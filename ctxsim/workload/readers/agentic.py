@@ -1,8 +1,9 @@
 """Agentic coding sessions: Parquet, one row a request, times in seconds from the start of its conversation.
 
 A session is one (trace, agent). Read are ``t_s``, ``input_tokens``, ``output_tokens`` and, where they are there,
-``think_time_s`` (may be null) and ``prefix_blocks_shared_with_prev`` (blocks of 64 tokens). Format: converted
-from callanjfox/kv-cache-tester.
+``think_time_s`` (from the answer before to this request; may be null) and ``prefix_blocks_shared_with_prev`` (blocks of
+64 tokens). Format: converted from callanjfox/kv-cache-tester, whose build_traces_from_neon.py writes ``think_time``
+as the request's time minus the end of the response before.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from ctxsim.spec.lengths import MAX_TOKENS
+from ctxsim.workload.blocks import Ints
+from ctxsim.workload.readers.agents import Placed, Sessions, known_think_times, number_sessions, place_agents
 from ctxsim.workload.readers.faults import MAX_TIME, TraceFaults, refuse, time_fault, token_fault
 from ctxsim.workload.readers.files import PARQUET_MAGIC, read_bytes, read_text
 from ctxsim.workload.readers.formats import FORMAT_KEYS, check_format, keys_seen
-from ctxsim.workload.traces import Floats, Ints, TraceTable, build_table
+from ctxsim.workload.traces import NO_PARENT, Floats, TraceTable, build_table
 
 BLOCK_TOKENS = 64
 """Tokens of a block of ``prefix_blocks_shared_with_prev``."""
@@ -28,30 +31,43 @@ SHARED, THINK = "prefix_blocks_shared_with_prev", "think_time_s"
 
 
 def read_agentic(path: Path) -> TraceTable:
-    """The requests by ``t_s``, equal times in file order: all conversations begin together, at 0.
+    """The requests by time, equal times in file order: all conversations begin together, at 0.
 
     Raises SpecError with all bad rows (counted from 0).
     """
     columns = _columns(path)
     faults = TraceFaults(path)
-    arrival_s = _times(columns["t_s"], "t_s", faults)
+    t_s = _times(columns["t_s"], "t_s", faults)
     prompt_tokens = _tokens(columns["input_tokens"], "input_tokens", 1, faults)
     output_tokens = _tokens(columns["output_tokens"], "output_tokens", 0, faults)
-    session_id = _sessions(columns, faults)
+    sessions = _sessions(columns, faults)
     shared = columns.get(SHARED)
     blocks = None if shared is None else _tokens(shared, SHARED, 0, faults)
     think = columns.get(THINK)
-    think_time_s = None if think is None else _times(think, THINK, faults, may_be_null=True)
+    written_s = np.full(len(t_s), np.nan) if think is None else _times(think, THINK, faults, may_be_null=True)
     faults.raise_if_any()
+    think_time_s = known_think_times(sessions, t_s, written_s)
+    placed = place_agents(sessions, t_s, think_time_s)
     return build_table(
         source=f"agentic:{path.name}",
-        arrival_s=arrival_s,
+        arrival_s=placed.arrival_s,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
-        session_id=session_id,
+        session_id=sessions.of_row,
         think_time_s=think_time_s,
         shared_prefix_tokens=None if blocks is None else np.minimum(blocks * BLOCK_TOKENS, prompt_tokens),
+        begins_after=placed.begins_after,
+        release_delay_s=placed.release_delay_s,
+        warnings=_agent_warning(sessions, placed),
     )
+
+
+def _agent_warning(sessions: Sessions, placed: Placed) -> tuple[str, ...]:
+    """How many sub-agents were moved from their own clock to that of their conversation."""
+    moved = len(np.unique(sessions.of_row[placed.begins_after != NO_PARENT]))
+    if not moved:
+        return ()
+    return (f"{moved:,} sub-agents count from their own start: each begins with the answer it stands behind",)
 
 
 def _columns(path: Path) -> dict[str, Any]:
@@ -101,16 +117,19 @@ def _times(column: Any, name: str, faults: TraceFaults, *, may_be_null: bool = F
     return values
 
 
-def _sessions(columns: dict[str, Any], faults: TraceFaults) -> Ints:
-    """The number of each row's (trace, agent), in order of first appearance of the two names."""
-    codes = []
-    for name in ("trace", "agent"):
-        nulls = np.flatnonzero(columns[name].is_null().to_numpy(zero_copy_only=False))
-        _explain(columns[name], name, nulls.tolist(), lambda _: "expected a name, found null; remove the row", faults)
-        codes.append(columns[name].dictionary_encode().indices.fill_null(0).to_numpy().astype(np.int64))
-    trace, agent = codes
-    session: Ints = np.unique(trace * (agent.max() + 1) + agent, return_inverse=True)[1]
-    return session
+def _sessions(columns: dict[str, Any], faults: TraceFaults) -> Sessions:
+    """Each row's (trace, agent), numbered in order of first appearance of the two names."""
+    traces, agents = (_names(columns[name], name, faults) for name in ("trace", "agent"))
+    return number_sessions(traces[0], *agents)
+
+
+def _names(column: Any, name: str, faults: TraceFaults) -> tuple[Ints, list[str]]:
+    """The column as numbers and the texts they stand for, in order of first appearance; a fault for every null."""
+    nulls = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
+    _explain(column, name, nulls.tolist(), lambda _: "expected a name, found null; remove the row", faults)
+    encoded = column.dictionary_encode()
+    numbers: Ints = encoded.indices.fill_null(0).to_numpy().astype(np.int64)
+    return numbers, [str(value) for value in encoded.dictionary.to_pylist()] or [""]
 
 
 def _explain(

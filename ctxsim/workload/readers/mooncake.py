@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ctxsim.spec.lengths import MAX_TOKENS
+from ctxsim.workload.blocks import Blocks
 from ctxsim.workload.readers.faults import MAX_TIME, TraceFaults, shown, time_fault, token_fault
 from ctxsim.workload.readers.files import read_text
 from ctxsim.workload.readers.formats import FORMAT_KEYS, check_format, keys_seen, likely_format
-from ctxsim.workload.traces import Blocks, TraceTable, backward_warning, build_table
+from ctxsim.workload.traces import TraceTable, backward_warning, build_table
 
 TICKS_PER_S = 1000
 """The format's timestamps count milliseconds."""

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import NamedTuple
 
 
 class Column(NamedTuple):
-    """One column: its name (ending in its unit), numpy dtype and meaning."""
+    """One column: its name (ending in its unit), numpy dtype (int64 or float64) and meaning."""
 
     name: str
     dtype: str
@@ -33,7 +26,12 @@ REQUEST_COLUMNS = (
     Column("finished_s", "float64", "when its last token was made"),
     Column("preemptions", "int64", "times it lost its KV blocks while running"),
     Column("recomputed_tokens", "int64", "tokens whose KV was computed again after preemptions"),
+    Column("reusable_tokens", "int64", "prompt tokens computed once before"),
+    Column("hbm_hit_tokens", "int64", "prompt tokens found in HBM"),
+    Column("host_hit_tokens", "int64", "prompt tokens found in host memory"),
+    Column("disk_hit_tokens", "int64", "prompt tokens found on disk"),
     Column("queue_s", "float64", "admitted - arrival"),
+    Column("fetch_s", "float64", "time from admission until its KV had been swapped in; 0 without a swap"),
     Column("ttft_s", "float64", "first token - arrival"),
     Column("tpot_s", "float64", "(last token - first token) / (output tokens - 1); null for fewer than two"),
     Column("e2e_s", "float64", "last token - arrival"),
@@ -52,6 +50,10 @@ RUN_COLUMNS = (
     Column("waiting", "int64", "requests in the queue at the end"),
     Column("kv_start_bytes", "float64", "KV blocks taken at the start"),
     Column("kv_end_bytes", "float64", "KV blocks taken at the end, before finished sequences let go"),
+    Column("resumed", "int64", "decoding sequences whose first token of this run ended a pause that is listed apart"),
+    Column("kv_idle_bytes", "float64", "HBM bytes of sessions that are not being served, at the end"),
+    Column("host_bytes", "float64", "KV in host memory at the end"),
+    Column("disk_bytes", "float64", "KV on disk at the end"),
 )
 
 SPAN_COLUMNS = (
@@ -59,6 +61,29 @@ SPAN_COLUMNS = (
     Column("pairs_growth", "float64", "pairs more in each next iteration"),
     Column("touched_tokens", "float64", "KV tokens read or written in the first iteration"),
     Column("touched_growth_tokens", "float64", "KV tokens more in each next iteration"),
+)
+
+TRANSFER_COLUMNS = (
+    Column("transfer", "int64", "index, in order of completion"),
+    Column("replica", "int64", "replica whose KV was copied"),
+    Column("session", "int64", "session whose KV was copied"),
+    Column("request", "int64", "request it was ordered for; -1 for an eviction"),
+    Column("source", "int64", "where from: 0 HBM, 1 host memory, 2 disk"),
+    Column("target", "int64", "where to: 0 HBM, 1 host memory, 2 disk"),
+    Column("tokens", "int64", "tokens whose KV was copied"),
+    Column("moved_bytes", "float64", "bytes copied"),
+    Column("descriptors", "int64", "contiguous pieces the copy was made of"),
+    Column("ordered_s", "float64", "when it was ordered"),
+    Column("start_s", "float64", "when its set-up began"),
+    Column("end_s", "float64", "when its last byte had arrived"),
+    Column("kv_idle_bytes", "float64", "HBM bytes of sessions of its replica that are not being served, after it"),
+    Column("host_bytes", "float64", "KV of its replica in host memory, after it"),
+    Column("disk_bytes", "float64", "KV of its replica on disk, after it"),
+)
+
+GAP_COLUMNS = (
+    Column("end_s", "float64", "when the next token was made"),
+    Column("pause_s", "float64", "time since the last token; a pause within which the request made none"),
 )
 
 SESSION_COLUMNS = (
@@ -69,33 +94,6 @@ SESSION_COLUMNS = (
     Column("prompt_tokens", "int64", "prompt tokens of all turns"),
     Column("output_tokens", "int64", "output tokens of all turns"),
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Named numpy columns of one length."""
-
-    columns: dict[str, np.ndarray]
-
-    def __len__(self) -> int:
-        """Rows."""
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """One column."""
-        return self.columns[name]
-
-    def frame(self) -> pd.DataFrame:
-        """The table as a pandas DataFrame."""
-        import pandas as pd
-
-        return pd.DataFrame(self.columns)
-
-
-def table(columns: Sequence[Column], rows: Sequence[Iterable[float]]) -> Table:
-    """A table of these columns from rows of numbers in their order."""
-    matrix = np.array(rows, dtype=float).reshape(len(rows), len(columns))
-    return Table({c.name: matrix[:, i].astype(c.dtype) for i, c in enumerate(columns)})
 
 
 def run_columns(num_spans: int) -> tuple[Column, ...]:

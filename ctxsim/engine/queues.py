@@ -1,0 +1,70 @@
+"""Requests that wait to be served, in the order in which a scheduler takes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from typing import Protocol
+
+from ctxsim.engine.request import Request
+
+
+class Queue(Protocol):
+    """Waiting requests."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+        ...
+
+    def add(self, request: Request) -> None:
+        """A request has arrived."""
+        ...
+
+    def put_back(self, request: Request) -> None:
+        """A request was preempted: it waits again, before those that were never served."""
+        ...
+
+    def first(self) -> Request:
+        """The next to be served; there must be one."""
+        ...
+
+    def pop(self) -> Request:
+        """Takes the next out."""
+        ...
+
+
+class Fifo(deque[Request]):
+    """In order of arrival."""
+
+    add = deque.append
+    put_back = deque.appendleft
+    pop = deque.popleft
+
+    def first(self) -> Request:
+        """See Queue."""
+        return self[0]
+
+
+class ShortestFirst:
+    """The fewest tokens to prefill first, whether it comes for the first time or was preempted."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Request]] = []
+
+    def __len__(self) -> int:
+        """See Queue."""
+        return len(self._heap)
+
+    def add(self, request: Request) -> None:
+        """See Queue."""
+        heappush(self._heap, (request.prefill_tokens, request.index, request))
+
+    put_back = add
+
+    def first(self) -> Request:
+        """See Queue."""
+        return self._heap[0][2]
+
+    def pop(self) -> Request:
+        """See Queue."""
+        return heappop(self._heap)[2]

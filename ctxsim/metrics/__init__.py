@@ -1,0 +1,29 @@
+"""From rows to the summary: latency quantiles, throughput, utilisation, money, and how far they can be trusted."""
+
+from ctxsim.metrics.gaps import gap_quantiles
+from ctxsim.metrics.intervals import half_widths, means, student_t_quantile
+from ctxsim.metrics.latency import QUANTILES, describe, good_requests
+from ctxsim.metrics.steady import MSER_BATCH, mser5, too_short_warning, warmup_s
+from ctxsim.metrics.summary import DEFINITIONS, History, summarise
+from ctxsim.metrics.utilisation import kv_used, mean_batches, peak_compute_s, work_done
+
+__all__ = [
+    "DEFINITIONS",
+    "MSER_BATCH",
+    "QUANTILES",
+    "History",
+    "describe",
+    "gap_quantiles",
+    "good_requests",
+    "half_widths",
+    "kv_used",
+    "mean_batches",
+    "means",
+    "mser5",
+    "peak_compute_s",
+    "student_t_quantile",
+    "summarise",
+    "too_short_warning",
+    "warmup_s",
+    "work_done",
+]

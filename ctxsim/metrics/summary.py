@@ -1,0 +1,169 @@
+"""The summary of a simulation from its rows. Definitions stand in DEFINITIONS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ctxsim.cost import CostModel, accelerators, fleet_usd_per_s
+from ctxsim.metrics.gaps import gap_quantiles
+from ctxsim.metrics.latency import describe, good_requests
+from ctxsim.metrics.steady import too_short_warning, warmup_s
+from ctxsim.metrics.utilisation import kv_used, peak_compute_s, work_done
+from ctxsim.records import Records
+from ctxsim.spec.scenario import Scenario
+from ctxsim.units import MILLION, SECONDS_PER_HOUR
+
+HBM = 0
+"""The tier's number in the columns ``source`` and ``target`` of transfers."""
+
+HELD_IN = ("hbm_idle", "host", "disk")
+
+DEFINITIONS = {
+    "too_short": "no steady state in sight: fewer than ten batches of five requests (or, of users who hold sessions, "
+    "ten sessions) after the warm-up, MSER-5's cut at its limit, or TTFT with a trend over ten batches; "
+    "stationary workloads only",
+    "ttft_s": "time to first token: first token - arrival",
+    "tpot_s": "time per output token: (last - first token) / (output tokens - 1), per request with at least two",
+    "itl_s": "inter-token latency: every pause between two tokens of a request, quantiles over tokens",
+    "e2e_s": "last token - arrival",
+    "queue_s": "first admission - arrival",
+    "goodput_requests_per_s": "requests that meet every SLO given, per second; null without an SLO",
+    "swap_in_bytes": "KV copied into HBM, from host memory or disk",
+    "swap_out_bytes": "KV copied out of HBM",
+    "recomputed_tokens": "tokens computed again: lost in preemptions, or computed once before and not found",
+    "kv_hit_ratio": "share of prompt tokens computed once before that were found in each tier",
+    "kv_used_ratio": "KV blocks taken / KV pool, over time and replicas; within a run of iterations by its two ends",
+    "kv_tier_bytes": "KV of sessions not being served in HBM, and KV in host memory and on disk: mean over time, "
+    "all replicas together",
+    "mfu_ratio": "time that the FLOP done take at the dense peaks of their number formats / duration",
+    "mbu_ratio": "HBM bytes that had to move / (bandwidth x duration)",
+    "link_busy_ratio": "share of time with a copy over the host link under way, mean of the replicas",
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a simulation leaves behind.
+
+    requests, runs, transfers, gaps: rows of the columns in ctxsim.records, in any order; gaps are the pauses between
+    two tokens of a request that no run tells of. link_busy_s: time with a copy over the host link under way.
+    held_byte_s: KV that no request being served uses, times the time it lay in HBM, in host memory and on disk, up to
+    the end of the last request. Both are summed over replicas.
+    """
+
+    requests: Records
+    runs: Records
+    transfers: Records
+    gaps: Records
+    num_requests: int
+    rejected_requests: int
+    preemptions: int
+    completed_sessions: int
+    link_busy_s: float
+    held_byte_s: Sequence[float]
+
+
+def summarise(scenario: Scenario, cost: CostModel, history: History) -> dict[str, Any]:
+    """The summary keys of a simulation.
+
+    Latency is over requests that arrive after the warm-up, throughput over completions after it; utilisation, cache
+    traffic and money are over the whole run.
+    """
+    begin_s = warmup_s(scenario, history.requests)
+    end_s = float(np.max(history.requests["finished_s"], initial=0.0))
+    too_short = too_short_warning(scenario, history.requests, history.completed_sessions)
+    return {
+        "num_requests": history.num_requests,
+        "completed_requests": len(history.requests),
+        "rejected_requests": history.rejected_requests,
+        "duration_s": end_s,
+        "warmup_s": begin_s,
+        "too_short": too_short is not None,
+        **_throughput(scenario, history, begin_s, end_s),
+        **_latency(history, begin_s),
+        **_traffic(history),
+        **_utilisation(scenario, cost, history, end_s),
+        **_money(scenario, history, end_s),
+        "events": len(history.runs) + len(history.transfers) + history.num_requests,
+        "iterations": sum(int(np.sum(part["iterations"])) for part in history.runs.parts()),
+    }
+
+
+def _throughput(scenario: Scenario, history: History, begin_s: float, end_s: float) -> dict[str, Any]:
+    requests = history.requests
+    ended = requests["finished_s"] >= begin_s
+    good = good_requests(scenario, requests) & ended
+    has_slo = scenario.slo.ttft is not None or scenario.slo.tpot is not None
+    window_s = end_s - begin_s
+    return {
+        "sessions_per_hour": _rate(history.completed_sessions, end_s) * SECONDS_PER_HOUR,
+        "requests_per_s": _rate(int(np.count_nonzero(ended)), window_s),
+        "output_tokens_per_s": _rate(int(np.sum(requests["output_tokens"][ended])), window_s),
+        "goodput_requests_per_s": _rate(int(np.count_nonzero(good)), window_s) if has_slo else None,
+    }
+
+
+def _latency(history: History, begin_s: float) -> dict[str, Any]:
+    requests = history.requests
+    counted = requests["arrival_s"] >= begin_s
+    tpot_s = requests["tpot_s"][counted]
+    gaps_s = history.gaps["pause_s"][history.gaps["end_s"] >= begin_s]
+    return {
+        "ttft_s": describe(requests["ttft_s"][counted]),
+        "tpot_s": describe(tpot_s[~np.isnan(tpot_s)]),
+        "itl_s": gap_quantiles(history.runs, gaps_s, begin_s),
+        "e2e_s": describe(requests["e2e_s"][counted]),
+        "queue_s": describe(requests["queue_s"][counted]),
+    }
+
+
+def _traffic(history: History) -> dict[str, Any]:
+    """Preemptions, copies between tiers, and what was found of the tokens computed once before."""
+    requests = history.requests
+    reusable = int(np.sum(requests["reusable_tokens"]))
+    hits = {tier: int(np.sum(requests[f"{tier}_hit_tokens"])) for tier in ("hbm", "host", "disk")}
+    swapped_in, swapped_out = 0.0, 0.0
+    for part in history.transfers.parts():
+        swapped_in += float(np.sum(part["moved_bytes"][part["target"] == HBM]))
+        swapped_out += float(np.sum(part["moved_bytes"][part["source"] == HBM]))
+    return {
+        "preemptions": history.preemptions,
+        "swap_in_bytes": swapped_in,
+        "swap_out_bytes": swapped_out,
+        "recomputed_tokens": int(np.sum(requests["recomputed_tokens"])) + reusable - sum(hits.values()),
+        "kv_hit_ratio": {tier: _per(found, reusable) or 0.0 for tier, found in hits.items()},
+    }
+
+
+def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
+    replicas = scenario.deployment.replicas
+    _, moved_bytes = work_done(cost, history.runs)
+    return {
+        "kv_used_ratio": kv_used(history.runs, cost.memory.kv_capacity_bytes, replicas, end_s),
+        "kv_tier_bytes": {tier: _rate(held, end_s) for tier, held in zip(HELD_IN, history.held_byte_s, strict=True)},
+        "mfu_ratio": _rate(peak_compute_s(cost, history.runs), replicas * end_s),
+        "mbu_ratio": _rate(moved_bytes, replicas * cost.rates.hbm_bytes_per_s * end_s),
+        "link_busy_ratio": _rate(history.link_busy_s, replicas * end_s),
+    }
+
+
+def _money(scenario: Scenario, history: History, end_s: float) -> dict[str, Any]:
+    bill_usd = fleet_usd_per_s(scenario) * end_s
+    outputs = int(np.sum(history.requests["output_tokens"]))
+    return {
+        "cost_usd_per_session": _per(bill_usd, history.completed_sessions),
+        "cost_usd_per_million_output_tokens": _per(bill_usd * MILLION, outputs),
+        "gpu_hours": accelerators(scenario) * end_s / SECONDS_PER_HOUR,
+    }
+
+
+def _rate(amount: float, seconds: float) -> float:
+    return amount / seconds if seconds > 0 else 0.0
+
+
+def _per(amount: float, number: int) -> float | None:
+    return amount / number if number else None

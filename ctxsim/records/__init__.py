@@ -1,0 +1,29 @@
+"""The rows that a simulation leaves: the columns of every table, whole tables, and tables that grow part by part."""
+
+from ctxsim.records.columns import (
+    GAP_COLUMNS,
+    REQUEST_COLUMNS,
+    RUN_COLUMNS,
+    SESSION_COLUMNS,
+    SPAN_COLUMNS,
+    TRANSFER_COLUMNS,
+    Column,
+    run_columns,
+)
+from ctxsim.records.rows import Rows, table
+from ctxsim.records.tables import Records, Table
+
+__all__ = [
+    "GAP_COLUMNS",
+    "REQUEST_COLUMNS",
+    "RUN_COLUMNS",
+    "SESSION_COLUMNS",
+    "SPAN_COLUMNS",
+    "TRANSFER_COLUMNS",
+    "Column",
+    "Records",
+    "Rows",
+    "Table",
+    "run_columns",
+    "table",
+]

@@ -1,0 +1,102 @@
+"""What the gaps between turns cost: the memory that idle sessions hold, and what is computed again.
+
+Every gap of a session is paid for: HBM while its KV lies there idle or is on its way (its share of the KV pool, at the
+replica's price), host memory and disk while it lies there, and the replica for as long as it takes to compute again
+what was lost. The contention-free bound is what the same gaps would have cost, had each been alone on its replica and
+known beforehand: the least of holding it in HBM, of swapping it out and in, and of computing it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctxsim.engine import DISK, HBM, HOST
+from ctxsim.sim.journal import ServedRequest
+from ctxsim.sim.quotes import ReplicaQuotes
+
+Held = tuple[float, float, float]
+"""Bytes in HBM (idle or on their way), in host memory and on disk."""
+
+
+@dataclass(slots=True)
+class GapCosts:
+    """USD of all gaps, by what they were paid for, and the least that they could have cost."""
+
+    hold_hbm_usd: float = 0.0
+    hold_host_usd: float = 0.0
+    hold_disk_usd: float = 0.0
+    recompute_usd: float = 0.0
+    bound_usd: float = 0.0
+    gaps: int = 0
+
+
+PAID_FOR = ("hold_hbm_usd", "hold_host_usd", "hold_disk_usd", "recompute_usd")
+
+
+class Ledger:
+    """The gap costs of one replica, as they come."""
+
+    def __init__(self, quotes: ReplicaQuotes, can_swap: bool, inclusive: bool) -> None:
+        self.costs = GapCosts()
+        self.held_byte_s = [0.0, 0.0, 0.0]
+        self._quotes = quotes
+        self._can_swap = can_swap
+        self._inclusive = inclusive
+        self._at_s = 0.0
+        self._held: Held = (0.0, 0.0, 0.0)
+
+    def tally(self, at_s: float, held: Held) -> None:
+        """So much is held from ``at_s`` on; between two calls it changes evenly."""
+        seconds = at_s - self._at_s
+        if seconds > 0:
+            for tier in (HBM, HOST, DISK):
+                self.held_byte_s[tier] += (self._held[tier] + held[tier]) / 2 * seconds
+        self._at_s = at_s
+        self._held = held
+
+    def admitted(self, request: ServedRequest, gap_s: float | None, kept_bytes: float) -> None:
+        """A turn begins to be served, ``gap_s`` after the end of the last; ``kept_bytes``: of all that is reusable."""
+        known = request.demand.reusable_tokens
+        found = request.computed_tokens
+        if not known or request.preemptions:
+            return
+        self.costs.recompute_usd += self._quotes.recompute_usd(found, max(0, known - found))
+        if gap_s is not None:
+            self.costs.gaps += 1
+            self.costs.bound_usd += self._least_usd(known, kept_bytes, gap_s)
+
+    def close(self) -> GapCosts:
+        """The costs up to now."""
+        quotes, byte_s = self._quotes, self.held_byte_s
+        self.costs.hold_hbm_usd = quotes.hold_usd(HBM, byte_s[HBM], 1.0)
+        self.costs.hold_host_usd = quotes.hold_usd(HOST, byte_s[HOST], 1.0)
+        self.costs.hold_disk_usd = quotes.hold_usd(DISK, byte_s[DISK], 1.0)
+        return self.costs
+
+    def _least_usd(self, tokens: int, kept_bytes: float, gap_s: float) -> float:
+        """The least of the three ways across a gap; under inclusive tiers the copy out is not counted."""
+        quotes = self._quotes
+        ways = [quotes.hold_usd(HBM, kept_bytes, gap_s), quotes.recompute_usd(0, tokens)]
+        if self._can_swap:
+            copies_s = quotes.copy_s(HOST, HBM, kept_bytes, tokens)
+            if not self._inclusive:
+                copies_s += quotes.copy_s(HBM, HOST, kept_bytes, tokens)
+            away_s = max(0.0, gap_s - copies_s)
+            ways.append(quotes.hold_usd(HBM, kept_bytes, copies_s) + quotes.hold_usd(HOST, kept_bytes, away_s))
+        return min(ways)
+
+
+def total(parts: Sequence[GapCosts]) -> dict[str, float | int | None]:
+    """The costs of several replicas together. regret_usd: what they are above the bound; null without known gaps."""
+    paid = {name: sum(getattr(part, name) for part in parts) for name in PAID_FOR}
+    cost_usd = sum(paid.values())
+    gaps = sum(part.gaps for part in parts)
+    bound_usd = sum(part.bound_usd for part in parts) if gaps else None
+    return {
+        "gaps": gaps,
+        "total_usd": cost_usd,
+        **paid,
+        "bound_usd": bound_usd,
+        "regret_usd": None if bound_usd is None else cost_usd - bound_usd,
+    }

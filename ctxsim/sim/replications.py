@@ -1,0 +1,106 @@
+"""Independent replications of a simulation: the same scenario with other random draws, in one process or several."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import active_children, get_context
+from typing import TypeVar
+
+from numpy.random import SeedSequence
+
+from ctxsim.sim.cluster import Progress, Stepping
+from ctxsim.sim.simulate import Simulation, simulate
+from ctxsim.spec.scenario import Scenario
+
+T = TypeVar("T")
+Task = Callable[[int, Simulation], T]
+"""What becomes of a finished replication, by its number from 0; for several processes both must be picklable."""
+
+SEEDS_KEY = 1 << 31
+"""Sets the seeds of replications apart from all streams of workload.draws, whose keys are small numbers."""
+
+SEED_BITS = 53
+"""Seeds are whole in JSON readers that know no other numbers than doubles."""
+
+
+def replication_seeds(seed: int, replications: int) -> tuple[int, ...]:
+    """The seeds of so many replications: the given one first, then others that follow from it and their number alone.
+
+    Each is the first word of a numpy SeedSequence of its own, so that the streams drawn from them are independent.
+    """
+    drawn = (
+        SeedSequence(seed, spawn_key=(SEEDS_KEY, i)).generate_state(1, "uint64")[0] for i in range(1, replications)
+    )
+    return (seed, *(int(word) >> (64 - SEED_BITS) for word in drawn))
+
+
+def reseeded(scenario: Scenario, seed: int) -> Scenario:
+    """The scenario with another seed."""
+    return replace(scenario, run=scenario.run.model_copy(update={"seed": seed}))
+
+
+def replicate(
+    scenario: Scenario, replications: int, task: Task[T], *,
+    stepping: Stepping = "macro", workers: int = 1, progress: Progress | None = None,
+) -> list[T]:  # fmt: skip
+    """What the task makes of each replication, in their order, whatever the number of worker processes.
+
+    progress: called with the number of finished requests of all replications; from workers, when one is done.
+    Where one fails or the user interrupts, the others end too.
+    """
+    scenarios = [reseeded(scenario, seed) for seed in replication_seeds(scenario.run.seed, replications)]
+    tell = progress or (lambda _: None)
+    if workers == 1:
+        return _in_turn(scenarios, task, stepping, tell)
+    results: dict[int, T] = {}
+    finished = 0
+    with _pool(min(workers, replications)) as pool:
+        jobs: dict[Future[tuple[int, T]], int] = {
+            pool.submit(_replication, number, seeded, task, stepping): number for number, seeded in enumerate(scenarios)
+        }
+        for job in as_completed(jobs):
+            requests, results[jobs[job]] = job.result()
+            finished += requests
+            tell(finished)
+    return [results[number] for number in range(replications)]
+
+
+def _in_turn(scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, progress: Progress) -> list[T]:
+    results, finished = [], 0
+    for number, scenario in enumerate(scenarios):
+        requests, result = _replication(
+            number, scenario, task, stepping, lambda more, before=finished: progress(before + more)
+        )
+        results.append(result)
+        finished += requests
+    return results
+
+
+def _replication(
+    number: int, scenario: Scenario, task: Task[T], stepping: Stepping, progress: Progress | None = None
+) -> tuple[int, T]:
+    """The requests that were finished, and what the task makes of the simulation."""
+    simulation = simulate(scenario, stepping=stepping, progress=progress)
+    return simulation.summary["completed_requests"], task(number, simulation)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that are stopped at once where the block fails; fresh ones, which share nothing with this."""
+    others = set(active_children())
+    with ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
+            raise
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,151 @@
+"""One replica in its place: its engine with cache and policy, its links, its prices, and whom it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import simpy
+
+from ctxsim.cost import CostModel, Law
+from ctxsim.cost.memory import store_bytes
+from ctxsim.cost.transfers import descriptors, setup_s
+from ctxsim.engine import (
+    RESIDENCIES,
+    SCHEDULERS,
+    DecodeBatch,
+    EngineCore,
+    KvCache,
+    Limits,
+    Move,
+    Queue,
+    Request,
+    Tiers,
+)
+from ctxsim.sim.journal import Journal, ServedRequest
+from ctxsim.sim.ledger import Held, Ledger
+from ctxsim.sim.links import Copy, Links
+from ctxsim.sim.quotes import NextUses, ReplicaQuotes
+from ctxsim.sim.replica import Replica
+from ctxsim.spec.scenario import Scenario
+
+MOST_LAWS = 64
+
+
+class Users(Protocol):
+    """Whom replicas serve."""
+
+    releases: bool
+    next_uses: NextUses
+
+    def completed(self, request: ServedRequest) -> None:
+        """A request has all its tokens."""
+        ...
+
+    def gap_s(self, request: ServedRequest) -> float | None:
+        """How long before it came the turn before it had ended; None where that is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Site:
+    """Replicas of one kind: their scenario and costs, the links between their nodes' tiers, and the first's number.
+
+    law: takes the place of the cost model's, whatever is copied.
+    """
+
+    scenario: Scenario
+    cost: CostModel
+    links: Links
+    first: int
+    law: Law | None = None
+
+
+class Station:
+    """A replica and what it asks of what is around it (see replica.Surroundings)."""
+
+    def __init__(
+        self, env: simpy.Environment, number: int, site: Site, decodes: DecodeBatch, journal: Journal, users: Users,
+        waiting: Queue | None, hash_tokens: int,
+    ) -> None:  # fmt: skip
+        scenario, cost, serving = site.scenario, site.cost, site.scenario.serving
+        self.releases = users.releases
+        self._site = site
+        self._local = number - site.first
+        self._users = users
+        self._journal = journal
+        self._laws: dict[float, Law] = {}
+        scheduler = SCHEDULERS[serving.scheduler]()
+        quotes = ReplicaQuotes(scenario, cost, site.links, self._local, self.now_s, users.next_uses)
+        host_bytes, disk_bytes = store_bytes(scenario)
+        tiers = Tiers(host_bytes, disk_bytes, serving.host_tier == "inclusive")
+        cache = KvCache(cost.layout, RESIDENCIES[serving.residency](quotes), tiers, hash_tokens, self.now_s)
+        limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
+        core = EngineCore(limits, cost.layout, decodes, cache, scheduler.queue() if waiting is None else waiting)
+        self.ledger = Ledger(quotes, host_bytes > 0, tiers.inclusive)
+        self.replica = Replica(env, number, core, scheduler, journal, self)
+
+    @property
+    def core(self) -> EngineCore:
+        """Its engine."""
+        return self.replica.core
+
+    @property
+    def outstanding(self) -> int:
+        """See engine.routers.Load."""
+        return self.replica.outstanding
+
+    def kept_tokens(self, request: Request) -> int:
+        """See engine.routers.Load."""
+        return self.core.cache.holdings.tree.kept_tokens(request)
+
+    def waiting_tokens(self) -> int:
+        """See engine.routers.Load."""
+        return self.replica.waiting_tokens
+
+    def now_s(self) -> float:
+        """The replica's clock."""
+        return self.replica.clock_s
+
+    def completed(self, request: ServedRequest) -> None:
+        """See replica.Surroundings."""
+        self._users.completed(request)
+
+    def admitted(self, request: ServedRequest) -> None:
+        """See replica.Surroundings."""
+        if request.demand.reusable_tokens:
+            known = request.demand.reusable_tokens
+            size = self._site.cost.layout.block_size
+            kept_bytes = self._site.cost.layout.extent_bytes(0, known // size * size)
+            self.ledger.admitted(request, self._users.gap_s(request), kept_bytes)
+
+    def send(self, move: Move) -> None:
+        """See replica.Surroundings."""
+        scenario = self._site.scenario
+        blocks = -(-move.tokens // scenario.serving.block_size)
+        copy = Copy(
+            self._local,
+            move.source,
+            move.target,
+            move.moved_bytes,
+            descriptors(scenario, blocks),
+            setup_s(scenario, move.source, move.target, blocks),
+            lambda ended: self.replica.copied(ended, move),
+        )
+        self._site.links.order(copy, self.replica.clock_s)
+
+    def law(self) -> Law:
+        """See replica.Surroundings."""
+        if self._site.law is not None:
+            return self._site.law
+        rate = self._site.links.copy_bytes_per_s(self._local)
+        law = self._laws.get(rate)
+        if law is None:
+            if len(self._laws) >= MOST_LAWS:
+                self._laws.clear()
+            law = self._laws[rate] = self._site.cost.law_beside(rate) if rate else self._site.cost.law
+        return law
+
+    def tally(self, held: Held) -> None:
+        """See replica.Surroundings."""
+        self.ledger.tally(self.replica.clock_s, held)
