@@ -36,8 +36,9 @@ def simulate(
     """The scenario served to its last request.
 
     seed: replaces the scenario's. stepping: ``macro`` or ``single``, which give the same history. progress: called
-    with the number of finished requests. out: a folder to save the result to; of replications each as soon as it is
-    done. Raises InfeasibleError where nothing can be served.
+    with the number of finished requests. out: a folder to save the result to, which its tables are then read from, so
+    that memory does not grow with them; of replications each as soon as it is done. Raises InfeasibleError where
+    nothing can be served.
 
     replications: runs it so many times, the first with the seed itself and the others with seeds that follow from it,
     in so many worker processes (a script that asks for several must be importable: ``if __name__ == "__main__"``).
@@ -67,14 +68,15 @@ def _simulated(
     scenario: Scenario, stepping: Stepping, progress: Progress | None, out: str | Path | None
 ) -> SimulationResult:
     from ctxsim import sim  # its event kernel is not needed to analyze
-    from ctxsim.api.storage import prepare_folder
 
-    if out is not None:
-        prepare_folder(out)
-    result = simulation_result(sim.simulate(scenario, stepping=stepping, progress=progress))
-    if out is not None:
-        result.save(out)
-    return result
+    if out is None:
+        return simulation_result(sim.simulate(scenario, stepping=stepping, progress=progress))
+    from ctxsim.api.storage import load_result, prepare_folder, save
+    from ctxsim.sim.replications import spooling
+
+    with spooling(prepare_folder(out)) as spool:
+        simulation = sim.simulate(scenario, stepping=stepping, progress=progress, spool=spool)
+        return load_result(save(simulation_result(simulation), out))
 
 
 def with_seed(scenario: Scenario, seed: int) -> Scenario:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from ctxsim.errors import Fault, SpecError
 from ctxsim.metrics import half_widths, means
 from ctxsim.sim import Simulation
 from ctxsim.sim.cluster import Progress, Stepping
-from ctxsim.sim.replications import replicate, replication_seeds
+from ctxsim.sim.replications import replicate, replication_seeds, spooling
 from ctxsim.spec.scenario import Scenario
 
 Judge = Callable[[Simulation], Mapping[str, Any]]
@@ -41,13 +40,11 @@ def replicated(
     _check(replications, confidence, workers)
     if out is not None:
         prepare_folder(out, empty=True)
-    try:
-        task = partial(_keep, out, judge)
-        kept = replicate(scenario, replications, task, stepping=stepping, workers=workers, progress=progress)
-    finally:
-        if out is not None:
-            for unfinished in out.glob(".replication-*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+    with spooling(out) as place:
+        task = partial(_keep, out, place, judge)
+        kept = replicate(
+            scenario, replications, task, stepping=stepping, workers=workers, spool=place, progress=progress
+        )
     summaries = [one.summary for one in kept]
     summary = means(summaries)
     summary["replications"] = {
@@ -57,20 +54,16 @@ def replicated(
         "half_width": half_widths(summaries, confidence),
     }
     result = SimulationResult(summary, _warnings(kept), scenario.sha256, scenario.to_yaml(), {})
-    return result if out is None else _saved(result, out)
-
-
-def _saved(result: SimulationResult, out: Path) -> SimulationResult:
-    save(result, out)
+    if out is not None:
+        save(result, out)
     return result
 
 
-def _keep(out: Path | None, judge: Judge | None, number: int, simulation: Simulation) -> Kept:
-    """Saves a replication under a name that it gets when it is whole."""
+def _keep(out: Path | None, place: Path, judge: Judge | None, number: int, simulation: Simulation) -> Kept:
+    """Saves a replication: in the place for what is unfinished, from where it is moved when it is whole."""
     if out is not None:
-        unfinished = out / f".replication-{number:03d}"
-        save(simulation_result(simulation), unfinished)
-        os.replace(unfinished, out / f"replication-{number:03d}")
+        name = f"replication-{number:03d}"
+        os.replace(save(simulation_result(simulation), place / name), out / name)
     more = {} if judge is None else judge(simulation)
     return Kept({**simulation.summary, **more}, simulation.warnings)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ctxsim.errors import Fault, SpecError
-from ctxsim.records import Table
+from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
 
 PERCENT = 100
@@ -20,7 +20,7 @@ def check_slo_given(scenario: Scenario) -> None:
         raise SpecError(Fault(scenario.path, None, None, "slo", message))
 
 
-def slo_gate(scenario: Scenario, requests: Table, warmup_s: float) -> dict[str, Any]:
+def slo_gate(scenario: Scenario, requests: Records, warmup_s: float) -> dict[str, Any]:
     """Whether the SLO's percentile of each limited latency is within its limit.
 
     Over the requests that arrive after the warm-up, as the latencies of the summary; a sample without any request

@@ -16,6 +16,7 @@ from ctxsim.cli.progress import RunProgress
 from ctxsim.errors import InfeasibleError
 from ctxsim.sim import Simulation
 from ctxsim.sim import simulate as run_simulation
+from ctxsim.sim.replications import spooling
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions
 
@@ -70,18 +71,23 @@ def _once(order: Order) -> SimulationResult:
     check_single(order.confidence, order.workers)
     if order.out is not None:
         prepare_folder(order.out)
+    with spooling(order.out) as spool:
+        simulation = _run(order, spool)
+        result = simulation_result(simulation)
+        if order.out is not None:
+            result.save(order.out)
+        if order.fail_on_slo:
+            result.summary["slo_gate"] = _gate(simulation)
+        return result
+
+
+def _run(order: Order, spool: Path) -> Simulation:
     with RunProgress(_total(order.scenario), order.show_progress) as progress:
         try:
-            simulation = run_simulation(order.scenario, stepping=order.stepping, progress=progress.update)
+            return run_simulation(order.scenario, stepping=order.stepping, progress=progress.update, spool=spool)
         except KeyboardInterrupt:
             kept = "" if order.out is None else f"; {order.out} is as it was before"
             raise StoppedError(f"interrupted: {progress}{kept}") from None
-    result = simulation_result(simulation)
-    if order.out is not None:
-        result.save(order.out)
-    if order.fail_on_slo:
-        result.summary["slo_gate"] = _gate(simulation)
-    return result
 
 
 def _several(order: Order, replications: int) -> SimulationResult:

@@ -61,7 +61,7 @@ class Outcome:
 class EngineCore:
     """Queues, batch and KV pool of one replica.
 
-    waiting: not yet looked at; held: newcomers that the residency policy keeps waiting, first come first. running:
+    waiting: not yet looked at, perhaps the same queue for several replicas; held: newcomers that the residency policy keeps waiting, first come first. running:
     admitted requests, oldest first, each of which is one of: fetching (its KV is being swapped in), prefilling,
     decoding (in ``decodes``), or paused with the tokens it has stored (its next block is being made free).
     own_bytes: blocks of running requests that are theirs alone; the other blocks are the cache's. A prompt's blocks
@@ -70,13 +70,14 @@ class EngineCore:
 
     def __init__(
         self, limits: Limits, layout: KvLayout, decodes: DecodeBatch, cache: KvCache | None = None,
-        waiting: Queue | None = None,
+        waiting: Queue | None = None, shares_queue: bool = False,
     ) -> None:  # fmt: skip
         self.limits = limits
         self.layout = layout
         self.decodes = decodes
         self.cache = cache or KvCache(layout)
         self.waiting: Queue = Fifo() if waiting is None else waiting
+        self.shares_queue = shares_queue
         self.held: deque[Request] = deque()
         self.held_version = -1
         self.running: dict[Request, None] = {}
@@ -108,6 +109,14 @@ class EngineCore:
     def fits_alone(self, request: Request) -> bool:
         """Whether the request could finish with the whole pool to itself."""
         return self.layout.footprint_bytes(request.largest_context) <= self.limits.kv_capacity_bytes
+
+    @property
+    def takes_arrivals(self) -> bool:
+        """Whether a request that came now might run: there is a seat, and nobody waits before it.
+
+        Of a queue that replicas share, another may take the first.
+        """
+        return self.seats > 0 and (self.shares_queue or not self.waiting)
 
     def start(self, request: Request) -> None:
         """A claimed request, out of its queue and with room made for it, runs from now on."""

@@ -44,7 +44,7 @@ class Fcfs:
         budget = _continue_prompts(core, plan, budget)
         if not (plan.preempted or core.paused):
             budget = _admit_prompts(core, plan, budget)
-        plan.open = budget > 0 and core.seats > 0 and not core.waiting
+        plan.open = budget > 0 and core.takes_arrivals
         _bound(plan, budget)
         return plan
 
@@ -65,7 +65,7 @@ class PrefillFirst(Fcfs):
             plan.decoding = False
         else:
             make_growth_fit(core, plan)
-        plan.open = budget > 0 and core.seats > 0 and not core.waiting
+        plan.open = budget > 0 and core.takes_arrivals
         _bound(plan, budget)
         return plan
 
@@ -149,29 +149,31 @@ class Fair(Fcfs):
             growth_bytes = core.decodes.demand_bytes(1)
             while len(core.prefilling) < budget and admit_next(core, plan, growth_bytes) is not None:
                 pass
-        _share(core, plan, budget)
-        plan.open = core.seats > 0 and not core.waiting
+        for request, tokens in _shares(core, budget).items():
+            plan.chunks.append((request, tokens))
+        plan.open = core.takes_arrivals
         if plan.preempted:
             plan.repeats = 1
         elif plan.chunks:
-            plan.repeats = min(_left(request) // tokens for request, tokens in plan.chunks)
+            # The same shares stand until a prompt needs less than its own.
+            plan.repeats = max(1, min(_left(request) // tokens for request, tokens in plan.chunks))
         return plan
 
 
-def _share(core: EngineCore, plan: Plan, budget: int) -> None:
-    """Max-min fair: who needs less than an equal share leaves the rest to the others; odd tokens go to the oldest.
-
-    Where a prompt ends within the iteration, the shares hold for that one only.
-    """
-    prompts = sorted(core.prefilling, key=_left)
-    tokens = {}
-    for place, request in enumerate(prompts):
-        share = budget // (len(prompts) - place)
-        tokens[request] = min(_left(request), share)
-        budget -= tokens[request]
-    for request in core.prefilling:
-        if tokens[request]:
-            plan.chunks.append((request, tokens[request]))
+def _shares(core: EngineCore, budget: int) -> dict[Request, int]:
+    """Equal shares of the budget, odd tokens to the oldest; what a prompt does not need goes to the others."""
+    shares: dict[Request, int] = {}
+    left = {request: _left(request) for request in core.prefilling}
+    while left:
+        share, odd = divmod(budget, len(left))
+        ending = [request for place, request in enumerate(left) if left[request] < share + (place < odd)]
+        if not ending:
+            shares |= {request: share + (place < odd) for place, request in enumerate(left)}
+            break
+        for request in ending:
+            shares[request] = left.pop(request)
+            budget -= shares[request]
+    return {request: shares[request] for request in core.prefilling if shares[request]}
 
 
 def _left(request: Request) -> int:

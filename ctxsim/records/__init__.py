@@ -10,6 +10,7 @@ from ctxsim.records.columns import (
     Column,
     run_columns,
 )
+from ctxsim.records.ordered import sorted_by
 from ctxsim.records.rows import Rows, table
 from ctxsim.records.tables import Records, Table
 
@@ -25,5 +26,6 @@ __all__ = [
     "Rows",
     "Table",
     "run_columns",
+    "sorted_by",
     "table",
 ]

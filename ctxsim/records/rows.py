@@ -80,6 +80,18 @@ class Rows:
         """All rows in memory."""
         return Table({name: self.column(name) for name in self.names})
 
+    def take(self, places: np.ndarray) -> Table:
+        """The rows at these places, in their order; only parts that have any of them are read."""
+        taken = {c.name: np.empty(len(places), c.dtype) for c in self.columns}
+        part_of = places // self._part_rows
+        stored = (*self._parts, self._after_parts())
+        for number in np.unique(part_of):
+            here = np.flatnonzero(part_of == number)
+            part, within = _read(stored[number]), places[here] - number * self._part_rows
+            for name, column in taken.items():
+                column[here] = part[name][within]
+        return Table(taken)
+
     def _pack(self) -> None:
         """The buffered rows as bytes, and a part once there are enough of them."""
         self._packed += self._buffered()

@@ -86,6 +86,12 @@ class Cluster:
         """What the gaps between turns cost (see ledger), and the contention-free bound where gaps are known."""
         return total([station.ledger.close() for station in self.stations])
 
+    def queue_moved(self, station: Station) -> None:
+        """See station.Users."""
+        for other in self.stations:
+            if other is not station:
+                other.replica.look_again(station.now_s())
+
     def gap_s(self, request: ServedRequest) -> float | None:
         """See station.Users."""
         ended_s = self._ended_s.get(request.session)

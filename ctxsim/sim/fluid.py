@@ -49,7 +49,7 @@ class Fluid:
         self._passed_bytes: dict[int, float] = defaultdict(float)
 
     def begin(self, key: Key, route: Route, amount_bytes: float, at_s: float) -> None:
-        """An amount above zero begins to flow."""
+        """An amount begins to flow; one of nothing ends at the same time."""
         self.changed_s = max(self.changed_s, at_s)
         self._flows[key] = Flow(route, amount_bytes, self.changed_s)
         self._flows = dict(sorted(self._flows.items()))

@@ -131,8 +131,12 @@ class Links:
         if wake is not self._wake:
             return
         self._wake = None
+        if self._first_s() > self._wake_s:
+            # What was awaited has been slowed down since.
+            self._plan()
+            return
         now_s = self._env.now
-        for number in sorted(number for number, next_s in self._next_s.items() if next_s <= now_s):
+        for number in [number for number, next_s in self._next_s.items() if next_s <= now_s]:
             self._advance(number, now_s)
         ended, self._ended = sorted(self._ended, key=lambda copy: copy.key), []
         self._handing_on = True
@@ -142,17 +146,25 @@ class Links:
         self._settle()
 
     def _settle(self) -> None:
-        """Tells of the rates that have changed, and wakes up when the next copy ends or begins to flow."""
+        """Tells of the rates that have changed, and plans what comes next."""
         touched, self._touched = sorted(self._touched), set()
         for number in touched:
             node = self._nodes[number]
             for replica in node.changed_rates():
                 self._on_rate_change(replica, node.fluid.changed_s)
-        first_s = min((*self._next_s.values(), *(copy.end_s for copy in self._ended)), default=inf)
+        self._plan()
+
+    def _plan(self) -> None:
+        """Wakes up at the end of the moment that begins with the first copy to end or begin to flow."""
+        first_s = self._first_s()
         if first_s < inf and (self._wake is None or first_s < self._wake_s):
             self._wake_s = first_s
             self._wake = self._env.timeout(max(0.0, first_s + COMPLETION_MOMENT_S - self._env.now))
             self._wake.callbacks.append(self._hand_on)
+
+    def _first_s(self) -> float:
+        """When something is next due, or was and has not been handed on; infinite where there is nothing."""
+        return min((*self._next_s.values(), *(copy.end_s for copy in self._ended)), default=inf)
 
 
 class NodeCopies:
@@ -189,7 +201,7 @@ class NodeCopies:
         ended = []
         while self.next_s <= until_s:
             key = self._next_key
-            if key in self._ready_s and self._current[key].moved_bytes:
+            if key in self._ready_s:
                 self._flow(key)
             else:
                 ended.append(self._end(key))
@@ -242,8 +254,7 @@ class NodeCopies:
     def _end(self, key: Key) -> Copy:
         """A copy has arrived, and the next of its queue begins."""
         copy = self._current.pop(key)
-        if self._ready_s.pop(key, None) is None:
-            self.fluid.end(key)
+        self.fluid.end(key)
         copy.end_s = self._free_s[key] = self.next_s
         if self._waiting[key]:
             self._start(key)

@@ -222,8 +222,9 @@ class Replica:
             return None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
         piece = self._around.law()(batch)[0]
-        iterations = min(plan.repeats, until, piece.until)
-        if decoding:
+        # While someone is paused, any boundary may be the one where its next block is free.
+        iterations = 1 if core.paused else min(plan.repeats, until, piece.until)
+        if decoding and iterations > 1:
             iterations = min(iterations, core.decodes.iterations_to_event())
             if iterations > 1:
                 room_bytes = core.free_bytes + core.cache.droppable_bytes

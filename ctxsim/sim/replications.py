@@ -8,6 +8,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import active_children, get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from numpy.random import SeedSequence
@@ -38,6 +40,13 @@ def replication_seeds(seed: int, replications: int) -> tuple[int, ...]:
     return (seed, *(int(word) >> (64 - SEED_BITS) for word in drawn))
 
 
+@contextmanager
+def spooling(place: Path | None) -> Iterator[Path]:
+    """A folder for rows until the block ends, in that place or where the system keeps what is temporary."""
+    with TemporaryDirectory(prefix=".rows-", dir=place) as folder:
+        yield Path(folder)
+
+
 def reseeded(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with another seed."""
     return replace(scenario, run=scenario.run.model_copy(update={"seed": seed}))
@@ -45,47 +54,53 @@ def reseeded(scenario: Scenario, seed: int) -> Scenario:
 
 def replicate(
     scenario: Scenario, replications: int, task: Task[T], *,
-    stepping: Stepping = "macro", workers: int = 1, progress: Progress | None = None,
+    stepping: Stepping = "macro", workers: int = 1, spool: Path | None = None, progress: Progress | None = None,
 ) -> list[T]:  # fmt: skip
     """What the task makes of each replication, in their order, whatever the number of worker processes.
 
-    progress: called with the number of finished requests of all replications; from workers, when one is done.
-    Where one fails or the user interrupts, the others end too.
+    spool: as for ``spooling``. progress: called with the number of finished requests of all replications; where there
+    are several workers, when one is done. Where one fails or the user interrupts, the others end too.
     """
     scenarios = [reseeded(scenario, seed) for seed in replication_seeds(scenario.run.seed, replications)]
     tell = progress or (lambda _: None)
     if workers == 1:
-        return _in_turn(scenarios, task, stepping, tell)
+        return _in_turn(scenarios, task, stepping, spool, tell)
     results: dict[int, T] = {}
     finished = 0
     with _pool(min(workers, replications)) as pool:
-        jobs: dict[Future[tuple[int, T]], int] = {
-            pool.submit(_replication, number, seeded, task, stepping): number for number, seeded in enumerate(scenarios)
-        }
-        for job in as_completed(jobs):
-            requests, results[jobs[job]] = job.result()
+        numbers: dict[Future[tuple[int, T]], int] = {}
+        for number, seeded in enumerate(scenarios):
+            numbers[pool.submit(_replication, number, seeded, task, stepping, spool, None)] = number
+        for job in as_completed(numbers):
+            requests, results[numbers[job]] = job.result()
             finished += requests
             tell(finished)
     return [results[number] for number in range(replications)]
 
 
-def _in_turn(scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, progress: Progress) -> list[T]:
-    results, finished = [], 0
+def _in_turn(
+    scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, spool: Path | None, progress: Progress
+) -> list[T]:
+    results: list[T] = []
+    finished = 0
     for number, scenario in enumerate(scenarios):
-        requests, result = _replication(
-            number, scenario, task, stepping, lambda more, before=finished: progress(before + more)
-        )
+
+        def tell(more: int, before: int = finished) -> None:
+            progress(before + more)
+
+        requests, result = _replication(number, scenario, task, stepping, spool, tell)
         results.append(result)
         finished += requests
     return results
 
 
 def _replication(
-    number: int, scenario: Scenario, task: Task[T], stepping: Stepping, progress: Progress | None = None
+    number: int, scenario: Scenario, task: Task[T], stepping: Stepping, spool: Path | None, progress: Progress | None
 ) -> tuple[int, T]:
-    """The requests that were finished, and what the task makes of the simulation."""
-    simulation = simulate(scenario, stepping=stepping, progress=progress)
-    return simulation.summary["completed_requests"], task(number, simulation)
+    """The requests that were finished, and what the task makes of the simulation while its rows are there."""
+    with spooling(spool) as folder:
+        simulation = simulate(scenario, stepping=stepping, progress=progress, spool=folder)
+        return simulation.summary["completed_requests"], task(number, simulation)
 
 
 @contextmanager

@@ -42,6 +42,10 @@ class Users(Protocol):
         """A request has all its tokens."""
         ...
 
+    def queue_moved(self, station: Station) -> None:
+        """A replica has taken a request out of the queue that all share: another one is first in it."""
+        ...
+
     def gap_s(self, request: ServedRequest) -> float | None:
         """How long before it came the turn before it had ended; None where that is not known."""
         ...
@@ -81,7 +85,8 @@ class Station:
         tiers = Tiers(host_bytes, disk_bytes, serving.host_tier == "inclusive")
         cache = KvCache(cost.layout, RESIDENCIES[serving.residency](quotes), tiers, hash_tokens, self.now_s)
         limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
-        core = EngineCore(limits, cost.layout, decodes, cache, scheduler.queue() if waiting is None else waiting)
+        queue = scheduler.queue() if waiting is None else waiting
+        core = EngineCore(limits, cost.layout, decodes, cache, queue, shares_queue=waiting is not None)
         self.ledger = Ledger(quotes, host_bytes > 0, tiers.inclusive)
         self.replica = Replica(env, number, core, scheduler, journal, self)
 
@@ -113,6 +118,8 @@ class Station:
 
     def admitted(self, request: ServedRequest) -> None:
         """See replica.Surroundings."""
+        if self.core.shares_queue and self.core.waiting:
+            self._users.queue_moved(self)
         if request.demand.reusable_tokens:
             known = request.demand.reusable_tokens
             size = self._site.cost.layout.block_size

@@ -99,8 +99,10 @@ def test_a_copy_that_ends_at_once_is_still_told_of_later() -> None:
 
 def test_no_copy_between_other_tiers() -> None:
     bench = Bench(fabric())
+    bench.links.order(bench.copy(OUT, 1.0), 0.0)
     with pytest.raises(ValueError, match="expected a copy between tiers"):
         bench.links.order(bench.copy((HBM, DISK), 1.0), 0.0)
+    assert len(bench.run().ended) == 1
 
 
 # Queues
@@ -166,6 +168,15 @@ def test_replicas_behind_their_own_roots_or_on_other_nodes_do_not_share() -> Non
         bench.run()
         assert [c.end_s for c in copies] == [2.0, 2.0]
         assert bench.rates == [(0, 0.0, 10.0), (1, 0.0, 10.0), (0, 2.0, 0.0), (1, 2.0, 0.0)]
+
+
+def test_what_shares_nothing_does_not_touch_a_copy_s_bits() -> None:
+    bench = Bench(fabric(replicas=2))
+    copy = bench.order(0.1, OUT, 70.3)
+    for at_s in (0.37, 1.1, 4.9):
+        bench.order(at_s, OUT, 3.3, replica=1)
+    bench.run()
+    assert copy.end_s == 0.1 + 70.3 / 10.0
 
 
 def test_host_memory_binds_all_copies_of_a_node_together() -> None:
@@ -254,6 +265,40 @@ def test_who_is_told_of_an_end_may_order_at_once() -> None:
     assert bench.rates == [(0, 0.0, 10.0), (0, 3.0, 0.0)]
 
 
+def test_a_moment_s_ends_are_told_before_its_rates() -> None:
+    """Also where one of those that are told orders more: all of them see their ends before others act on rates."""
+    bench = Bench(fabric(replicas=2, shared_by=2))
+    told: list[tuple[str, int]] = []
+    bench.links = Links(bench.env, fabric(replicas=2, shared_by=2), lambda replica, _: told.append(("rate", replica)))
+    copies = [bench.copy(OUT, 10.0, replica) for replica in (0, 1)]
+    more = bench.copy(OUT, 10.0)
+
+    def end(copy: Copy) -> None:
+        told.append(("end", copy.replica))
+        if copy is copies[0]:
+            bench.links.order(more, copy.end_s)
+
+    copies[0].on_end = copies[1].on_end = end
+    for copy in copies:
+        bench.links.order(copy, 0.0)
+    told.clear()
+    bench.run()
+    assert told == [("end", 0), ("end", 1), ("rate", 0), ("rate", 1), ("rate", 0)]
+    assert more.end_s == 3.0
+
+
+def test_a_wake_that_was_overtaken_cuts_no_moment_short() -> None:
+    """Replica 1's end was first awaited at 2 s, then moved by 0.1 ns; replica 0's follows within a moment of that."""
+    bench = Bench(fabric(replicas=4, shared_by=2))
+    moved = bench.order(0.0, OUT, 20.0, replica=1)
+    bench.order(0.5, OUT, 5.0, replica=2)
+    bench.order(2.0 - 1e-10, OUT, 50.0)
+    follower = bench.order(0.0, INTO, 10.0 * (2.0 + 3e-10))
+    bench.run()
+    assert 2.0 < moved.end_s < 2.0 + COMPLETION_MOMENT_S < follower.end_s < moved.end_s + COMPLETION_MOMENT_S
+    assert bench.ended[1:3] == [follower, moved]
+
+
 def test_a_clock_behind_the_environment_s_sets_the_times() -> None:
     """A replica plans a moment after its boundary: its order is of the boundary, and so are all times that follow."""
     bench = Bench(fabric(replicas=2, shared_by=2))
@@ -272,6 +317,7 @@ def test_an_order_may_lie_before_the_last_change() -> None:
     def both() -> None:
         bench.links.order(ahead, 1.0 + 1e-9)
         bench.links.order(behind, 1.0)
+        assert bench.links.moved_bytes(1.0)[0] == 0.0
 
     bench.at(1.0 + PLANNING_DELAY_S, both)
     bench.run()
@@ -352,6 +398,16 @@ def test_bytes_and_busy_seconds_up_to_any_time() -> None:
     assert moved == {0.5: [0, 0, 2, 0, 2], 2.5: [15, 5, 24, 0, 4], 11.0: [20, 28, 4 + 40 + 16, 8, 4]}
     assert busy_s == {0.5: [0.5, 0], 2.5: [2.5, 0], 11.0: [5.0, 0]}
     assert bench.links.replica_busy_s(20.0) == [4.0 + 2.0, 0.0]
+
+
+def test_bytes_never_exceed_a_copy_whose_end_is_not_yet_told() -> None:
+    bench = Bench(fabric())
+    bench.order(0.0, OUT, 10.0)
+    moved: list[float] = []
+    within_s = 1.0 + COMPLETION_MOMENT_S / 2
+    bench.at(within_s, lambda: moved.append(bench.links.moved_bytes(within_s)[0]))
+    bench.run()
+    assert moved == [10.0]
 
 
 def test_busy_seconds_count_both_directions_once_and_pauses_not() -> None:

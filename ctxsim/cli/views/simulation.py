@@ -27,13 +27,12 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     shown = with_half_widths({key: value for key, value in summary.items() if key != "slo_gate"})
     yield paragraph(_what_ran(scenario, summary.get("replications")))
     yield ""
-    several = "replications" in summary
     others = {key: value for key, value in shown.items() if key not in LATENCIES}
-    yield pairs(_spread(others), across=1 if several else 2)
+    yield pairs(_spread(others), across=1 if "replications" in summary else 2)
     yield heading("Latency")
     columns = list(shown[LATENCIES[0]])
-    rows = [(name, *(human(name, shown[name][column]) for column in columns)) for name in LATENCIES]
-    yield grid(("", *columns), rows, ("",), columns if several else ())
+    rows = [(name, *(_in_two_lines(human(name, shown[name][column])) for column in columns)) for name in LATENCIES]
+    yield grid(("", *columns), rows, ("",))
     if gate is not None:
         yield heading(f"SLO at the {gate['percentile']:g} % quantile: {'met' if gate['met'] else 'missed'}")
         limits = [(name, gate[name]) for name in LATENCIES if name in gate]
@@ -54,6 +53,11 @@ def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str
         return what
     confidence = f"{replications['confidence'] * PERCENT:g} %"
     return f"{what}; means of {replications['n']} replications \u00b1 half of their {confidence} intervals"
+
+
+def _in_two_lines(shown: str) -> str:
+    """A mean and its half-width, where it has one, so that five of them fit beside each other."""
+    return shown.replace(" \u00b1", "\n\u00b1")
 
 
 def _spread(values: Mapping[str, Any]) -> dict[str, Any]:
