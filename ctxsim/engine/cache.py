@@ -151,17 +151,21 @@ class KvCache:
 
     def drop_oldest(self, wanted_bytes: float) -> None:
         """Drops idle extents without a copy, the least recently used first, the last one only as far as needed."""
-        holdings = self.holdings
         while wanted_bytes > ROUNDING_BYTES:
-            extent = holdings.lru.oldest()
+            extent = self.holdings.lru.oldest()
             assert extent is not None, "more is dropped than is idle"
-            if extent.kept_bytes > wanted_bytes and self._layout.divisible:
-                blocks = int(-(-wanted_bytes // self._layout.extent_bytes(0, self._quantum)))
-                border = extent.end - blocks * self._quantum
-                if border > extent.start:
-                    holdings.tree.cut(extent, border)
-            wanted_bytes -= extent.kept_bytes
-            holdings.drop(extent)
+            wanted_bytes -= self._drop_tail(extent, wanted_bytes)
+
+    def _drop_tail(self, extent: Extent, wanted_bytes: float) -> float:
+        """Drops the tail of an idle extent as far as needed, all of it where it cannot be cut; returns its bytes."""
+        if extent.kept_bytes > wanted_bytes and self._layout.divisible:
+            blocks = int(-(-wanted_bytes // self._layout.extent_bytes(0, self._quantum)))
+            border = extent.end - blocks * self._quantum
+            if border > extent.start:
+                self.holdings.tree.cut(extent, border)
+        dropped_bytes = extent.kept_bytes
+        self.holdings.drop(extent)
+        return dropped_bytes
 
     def offload_idle(self, session: int) -> None:
         """What the session has left in HBM goes to host memory, whatever the order of use; dropped without room."""
@@ -173,15 +177,17 @@ class KvCache:
             extent = following
 
     def _evict(self, wanted_bytes: float, forced: bool) -> Room:
-        """Gives up whole extents in the policy's order until copies under way and what was dropped are enough."""
+        """Gives up extents in the policy's order until copies under way and what was dropped are enough.
+
+        What is copied is copied whole, what is dropped only as far as needed.
+        """
         holdings = self.holdings
         while holdings.moving_bytes < wanted_bytes:
             victim = self._victim(forced)
             if victim is None:
                 return Room.COMING if holdings.moving_bytes else Room.REFUSED
             if not (victim.offload and holdings.offload(victim.extent)):
-                wanted_bytes -= victim.extent.kept_bytes
-                holdings.drop(victim.extent)
+                wanted_bytes -= self._drop_tail(victim.extent, wanted_bytes - holdings.moving_bytes)
         return Room.COMING if wanted_bytes > 0 else Room.FREE
 
     def _victim(self, forced: bool) -> Victim | None:

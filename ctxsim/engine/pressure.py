@@ -14,7 +14,7 @@ def make_growth_fit(core: EngineCore, plan: Plan) -> None:
     """
     _resume(core, plan)
     while (missing_bytes := _missing_bytes(core)) > 0:
-        room = core.cache.make_room(missing_bytes, forced=True)
+        room = core.cache.make_room(max(missing_bytes, _ahead_bytes(core)), forced=True)
         if room is Room.COMING or (room is Room.REFUSED and core.fetching and len(core.decodes) == 1):
             request = core.decoding()[-1]
             core.pause(request)
@@ -29,6 +29,13 @@ def _missing_bytes(core: EngineCore) -> float:
     """Bytes that the next iteration lacks, zero where what can be dropped on the way is enough."""
     missing_bytes = core.decodes.demand_bytes(1) - core.free_bytes
     return missing_bytes if missing_bytes > core.cache.droppable_bytes else 0.0
+
+
+def _ahead_bytes(core: EngineCore) -> float:
+    """What is missing for every sequence to have its next block, as far as idle caches could give way for it: room for
+    that is made at once, and not block by block."""
+    missing_bytes = core.decodes.demand_bytes(core.layout.block_size) - core.free_bytes
+    return min(missing_bytes, core.cache.holdings.idle_bytes)
 
 
 def _resume(core: EngineCore, plan: Plan) -> None:

@@ -24,8 +24,8 @@ class Quotes(Protocol):
         """What it costs to hold bytes in a tier."""
         ...
 
-    def expected_idle_s(self, idle_s: float) -> float:
-        """How much longer a session is expected to be idle that has been for ``idle_s``."""
+    def expected_idle_s(self, session: int, idle_s: float) -> float:
+        """How much longer a session is expected to be idle that has been for ``idle_s``; 0 where it asks already."""
         ...
 
     def next_use_s(self, session: int) -> float:

@@ -101,13 +101,13 @@ class Cheapest:
             drop_usd = self._quotes.recompute_usd(extent.start, extent.end - extent.start)
             hold_usd = self._quotes.hold_usd(HBM, extent.kept_bytes, idle_s)
             loss = min(swap_usd, drop_usd) / hold_usd if hold_usd else float("inf")
-            if best is None or loss < least:
+            if best is None or (loss, extent.used_at) < (least, best.extent.used_at):
                 best, least = Victim(extent, swap_usd < drop_usd), loss
         return best if forced or least < 1 else None
 
     def remaining_s(self, extent: Extent) -> float:
         """How much longer the extent is expected to be idle."""
-        return self._quotes.expected_idle_s(self._quotes.now_s() - extent.idle_since_s)
+        return self._quotes.expected_idle_s(session_of(extent), self._quotes.now_s() - extent.idle_since_s)
 
     def _swap_usd(self, extent: Extent, idle_s: float) -> float:
         quotes, tokens = self._quotes, extent.end - extent.start

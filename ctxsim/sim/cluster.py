@@ -142,6 +142,8 @@ class Cluster:
             self._reject(demand)
         else:
             self._rejected_in_a_row = 0
+            if demand.turn:
+                self.next_uses.asking.add(demand.session)
 
     def _reject(self, demand: Demand) -> None:
         """The request is refused; where nothing but refusals follows, users who do not think would go on for ever."""

@@ -20,9 +20,10 @@ SURE = 1e-12
 
 @dataclass(slots=True)
 class NextUses:
-    """When each idle session asks again, as far as it has been decided."""
+    """When each idle session asks again, as far as it has been decided, and which of them wait to be served."""
 
     at_s: dict[int, float] = field(default_factory=dict)
+    asking: set[int] = field(default_factory=set)
 
 
 class ReplicaQuotes:
@@ -76,11 +77,13 @@ class ReplicaQuotes:
         of_tier = price.host_memory_usd_per_byte_s if tier == HOST else price.disk_usd_per_byte_s
         return held_bytes * of_tier * seconds
 
-    def expected_idle_s(self, idle_s: float) -> float:
+    def expected_idle_s(self, session: int, idle_s: float) -> float:
         """See engine.Quotes. Of sessions whose think times are not drawn: as long as they have been idle already.
 
         That is what a Pareto law of exponent 2 expects, whatever its scale.
         """
+        if session in self._next_uses.asking:
+            return 0.0
         return idle_s if self._think is None else remaining_s(self._think, idle_s)
 
     def next_use_s(self, session: int) -> float:

@@ -120,6 +120,8 @@ class Station:
         """See replica.Surroundings."""
         if self.core.shares_queue and self.core.waiting:
             self._users.queue_moved(self)
+        if request.demand.turn:
+            self._users.next_uses.asking.discard(request.session)
         if request.demand.reusable_tokens:
             known = request.demand.reusable_tokens
             size = self._site.cost.layout.block_size

@@ -56,8 +56,8 @@ class Blocks:
     def found_tokens(self) -> Ints:
         """Tokens of the leading blocks of each row that occurred in an earlier row, up to the first that did not."""
         row = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        _, first, value = np.unique(self.hashes, return_index=True, return_inverse=True)
-        new = row[first[value]] == row
+        new = np.zeros(len(self.hashes), np.bool_)
+        new[np.unique(self.hashes, return_index=True)[1]] = True
         num_new = np.concatenate(([0], np.cumsum(new)))
         # Up to its end as many new blocks as up to the beginning of its row: none of the row's blocks so far is new.
         found = num_new[1:] == num_new[self.offsets[row]]

@@ -108,9 +108,8 @@ class _Rows:
 def _reusable_tokens(table: TraceTable, full: Blocks) -> Ints:
     """Tokens found by hash in any earlier row, or shared with the prompt of the previous turn."""
     previous = np.where(table.parent_id == NO_PARENT, 0, table.prompt_tokens[table.parent_id])
-    # NO_PARENT, where the file does not say, is below 0.
-    shared = np.clip(table.shared_prefix_tokens, 0, previous)
-    return np.maximum(shared, full.found_tokens())
+    # Where the file does not say, NO_PARENT is below any number found.
+    return np.maximum(full.found_tokens(), np.minimum(table.shared_prefix_tokens, previous))
 
 
 def _is_last(table: TraceTable, full: Blocks) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cases import Case, random_case
-from support.compare import run_table
 from support.real import closed_requests, scenario_of
 
 from ctxsim.records import Table
@@ -33,7 +32,7 @@ class Served:
 
     @cached_property
     def runs(self) -> Table:
-        return run_table(self.case.cost, self.journal)
+        return self.journal.runs.table()
 
     @cached_property
     def run_s(self) -> np.ndarray:
@@ -85,8 +84,8 @@ def test_every_pause_between_tokens_is_counted_once(served: Served) -> None:
     """In number, and in time: a request's pauses add up to its time from first to last token."""
     runs, journal = served.runs, served.journal
     in_runs = int(np.sum(runs["decoding"] * runs["iterations"]))
-    assert in_runs + len(journal.gaps_s) == sum(max(r.output_tokens - 1, 0) for r in journal.finished)
-    paused_s = float(np.sum(runs["decoding"] * served.run_s)) + sum(pause_s for _, pause_s in journal.gaps_s)
+    assert in_runs + len(journal.gaps) == sum(max(r.output_tokens - 1, 0) for r in journal.finished)
+    paused_s = float(np.sum(runs["decoding"] * served.run_s)) + float(np.sum(journal.gaps["pause_s"]))
     assert paused_s == pytest.approx(sum(r.finished_s - r.first_token_s for r in journal.finished), rel=1e-9, abs=1e-9)
 
 
@@ -96,12 +95,12 @@ def test_blocks_are_within_the_pool_and_all_come_back(served: Served) -> None:
     assert np.all(served.runs["kv_start_bytes"] >= 0)
     assert np.all(served.runs["kv_start_bytes"] <= served.runs["kv_end_bytes"])
     assert np.all(served.runs["kv_end_bytes"] <= capacity_bytes)
-    for replica in served.cluster.replicas:
-        assert replica.core.used_bytes == 0
-        assert not replica.core.running
-        assert not replica.core.waiting
-        assert replica.core.partial is None
-        assert len(replica.core.decodes) == 0
+    for station in served.cluster.stations:
+        core = station.core
+        assert core.used_bytes == 0
+        assert not (core.running or core.waiting or core.held)
+        assert not (core.fetching or core.prefilling or core.paused)
+        assert len(core.decodes) == 0
 
 
 @given(cases)
@@ -173,7 +172,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
     first, again, other = simulate(two_replicas(3)), simulate(two_replicas(3)), simulate(two_replicas(4))
     given_seed = simulate(two_replicas(4), seed=3)
     for name in ("requests", "sessions", "runs"):
-        for column, values in getattr(first, name).columns.items():
+        for column, values in getattr(first, name).table().columns.items():
             assert values.tobytes() == getattr(again, name)[column].tobytes()
             assert values.tobytes() == getattr(given_seed, name)[column].tobytes()
     assert first.summary == again.summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from random import Random
 from typing import Any, cast
 
@@ -37,6 +38,17 @@ class StubCost:
     memory: StubMemory
     operations: tuple[Operation, ...]
     law: Law
+    copies_bytes_per_s: float = inf
+
+    def law_beside(self, copy_bytes_per_s: float) -> Law:
+        """Seconds of a batch beside copies: of the one byte/s of HBM they take rate / ``copies_bytes_per_s``.
+
+        A law that is not of operations is the same whatever is copied.
+        """
+        if not self.operations:
+            return self.law
+        left = max(1.0 - copy_bytes_per_s / self.copies_bytes_per_s, 0.5)
+        return RooflineLaw(self.operations, Rates(1.0, 1.0, left, None), 0.0)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass."""

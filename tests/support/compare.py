@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isclose
 from typing import Any, cast
 
+import numpy as np
+
 from ctxsim.cost import CostModel
 from ctxsim.metrics import gap_quantiles, work_done
-from ctxsim.records import Table, run_columns, table
+from ctxsim.records import REQUEST_COLUMNS, TRANSFER_COLUMNS, Column, Table
 from ctxsim.sim.journal import Journal
 from support.cases import Case, StubCost
 
 RELATIVE = 1e-9
+ROUNDING = 1e-9
 Event = tuple[str, int, float]
 
 FEATURES = (
@@ -23,23 +27,24 @@ FEATURES = (
 )  # fmt: skip
 
 
-def run_table(cost: StubCost | CostModel, journal: Journal) -> Table:
-    """The table of runs of a journal."""
-    return table(run_columns(len(cost.spans)), journal.runs)
+def differences(
+    cost: StubCost | CostModel, ours: Journal, theirs: Journal, one_queue: bool = False
+) -> list[str]:  # fmt: skip
+    """What two steppings disagree on: events and their order, times, copies, work done, pauses between tokens.
 
-
-def differences(cost: StubCost | CostModel, ours: Journal, theirs: Journal) -> list[str]:
-    """What two steppings disagree on: events and their order, times, work done, pauses between tokens."""
-    found = _history_differences(ours, theirs)
+    one_queue: replicas take from one queue, so that a preempted request may go on elsewhere.
+    """
+    found = _history_differences(ours, theirs, one_queue)
+    found += _request_differences(ours, theirs) + _copy_differences(ours, theirs)
     for what, value, other in zip(
         ("FLOP", "HBM bytes"),
-        work_done(cast(CostModel, cost), run_table(cost, ours)),
-        work_done(cast(CostModel, cost), run_table(cost, theirs)),
+        work_done(cast(CostModel, cost), ours.runs),
+        work_done(cast(CostModel, cost), theirs.runs),
         strict=True,
     ):
         if not isclose(value, other, rel_tol=RELATIVE):
             found.append(f"{what}: {value} and {other}")
-    gaps, others = (gap_quantiles(run_table(cost, j), [pause for _, pause in j.gaps_s]) for j in (ours, theirs))
+    gaps, others = (gap_quantiles(j.runs, j.gaps["pause_s"]) for j in (ours, theirs))
     found += [f"pauses {name}: {gaps[name]} and {others[name]}" for name in gaps if not _near(gaps[name], others[name])]
     return found
 
@@ -48,12 +53,47 @@ def _near(value: float | None, other: float | None) -> bool:
     return value == other if value is None or other is None else isclose(value, other, rel_tol=RELATIVE)
 
 
-def _history_differences(ours: Journal, theirs: Journal) -> list[str]:
+def _request_differences(ours: Journal, theirs: Journal) -> list[str]:
+    """Rows of requests, by number: tokens found in each tier, preemptions, times."""
+    tables = [j.requests.table() for j in (ours, theirs)]
+    orders = [np.argsort(t["request"]) for t in tables]
+    return _column_differences(
+        "request", REQUEST_COLUMNS, *({c: t[c][o] for c in t.names} for t, o in zip(tables, orders, strict=True))
+    )
+
+
+def _copy_differences(ours: Journal, theirs: Journal) -> list[str]:
+    """Copies of every replica and queue in order, what they moved and what was held after each."""
+    tables = [j.transfers.table() for j in (ours, theirs)]
+    orders = [np.lexsort((np.arange(len(t)), t["target"], t["source"], t["replica"])) for t in tables]
+    columns = [c for c in TRANSFER_COLUMNS if c.name != "transfer"]
+    return _column_differences(
+        "copy", columns, *({c: t[c][o] for c in t.names} for t, o in zip(tables, orders, strict=True))
+    )
+
+
+def _column_differences(
+    what: str, columns: Sequence[Column], ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Whole numbers must be equal; the rest to rounding of the times that were added up and taken from each other."""
+    if any(len(ours[c.name]) != len(theirs[c.name]) for c in columns):
+        return [f"{what}: {len(ours[columns[0].name])} and {len(theirs[columns[0].name])} rows"]
+    found = []
+    for name, dtype, _ in columns:
+        mine, others = ours[name], theirs[name]
+        if dtype == "int64" and not np.array_equal(mine, others):
+            found.append(f"{what}: {name} differs")
+        elif dtype == "float64" and not np.allclose(mine, others, rtol=RELATIVE, atol=ROUNDING, equal_nan=True):
+            found.append(f"{what}: {name} differs by {np.nanmax(np.abs(mine - others))}")
+    return found
+
+
+def _history_differences(ours: Journal, theirs: Journal, one_queue: bool) -> list[str]:
     """Differences between two histories, replica by replica: across replicas only time orders events."""
     found = []
     if [d.index for d in ours.rejected] != [d.index for d in theirs.rejected]:
         found.append("rejected requests differ")
-    histories, others = _histories(ours), _histories(theirs)
+    histories, others = _histories(ours, one_queue), _histories(theirs, one_queue)
     if {k: len(h) for k, h in histories.items()} != {k: len(h) for k, h in others.items()}:
         found.append("replicas have different numbers of events")
     for replica in histories.keys() & others.keys():
@@ -61,10 +101,10 @@ def _history_differences(ours: Journal, theirs: Journal) -> list[str]:
     return found
 
 
-def _histories(journal: Journal) -> dict[int, list[Event]]:
-    """The events of each replica in order; every request that is not rejected ends, on the replica it came to."""
+def _histories(journal: Journal, one_queue: bool) -> dict[int, list[Event]]:
+    """The events of each replica in order, or of each request where these move; every one that is not rejected ends."""
     assert journal.history is not None
-    replicas = {r.index: r.replica for r in journal.finished}
+    replicas = {r.index: r.index if one_queue else r.replica for r in journal.finished}
     histories: dict[int, list[Event]] = {}
     for event in journal.history:
         histories.setdefault(replicas[event[1]], []).append(event)
@@ -80,7 +120,7 @@ def _first_difference(history: list[Event], other: list[Event]) -> list[str]:
 
 def features(case: Case, journal: Journal) -> Counter[str]:
     """Which of FEATURES a macro-stepped run of a case showed."""
-    runs = run_table(case.cost, journal)
+    runs = journal.runs.table()
     requests = [(r.arrival_s, r.prompt_tokens, r.output_tokens) for r in journal.finished]
     seen = {
         "preemption": journal.preemptions > 0,
@@ -121,19 +161,22 @@ def _lost_half_prompts(journal: Journal) -> bool:
 
 def _changes_sides(case: Case, journal: Journal) -> bool:
     """Whether a run ended at a bend of the law: the next goes on with the same batch, where growth is another."""
-    spans = len(case.cost.spans)
-    rows = [row for row in journal.runs if row[0] == 0]
+    runs = journal.runs.table()
+    mine = np.flatnonzero(runs["replica"] == 0)
+    same = ("sequences", "decoding", "new_tokens", "decode_tokens")
     return any(
-        a[5:9] == b[5:9] and _goes_on(a, b, spans) and not isclose(a[4], b[4], rel_tol=RELATIVE)
-        for a, b in pairwise(rows)
+        all(runs[name][a] == runs[name][b] for name in same)
+        and all(_goes_on(runs, int(a), int(b), span) for span in range(len(case.cost.spans)))
+        and not isclose(runs["growth_s"][a], runs["growth_s"][b], rel_tol=RELATIVE)
+        for a, b in pairwise(mine)
     )
 
 
-def _goes_on(row: tuple[float, ...], after: tuple[float, ...], spans: int) -> bool:
-    """Whether a row's pairs are those of the one before, grown evenly by its iterations, and grow on as before."""
-    pairs, growth = row[12 : 12 + spans], row[12 + spans : 12 + 2 * spans]
-    grown = tuple(p + row[2] * g for p, g in zip(pairs, growth, strict=True))
-    return after[12 : 12 + 2 * spans] == (*grown, *growth)
+def _goes_on(runs: Table, row: int, after: int, span: int) -> bool:
+    """Whether the pairs of a kernel are those of the run before, grown evenly by its iterations, and grow on so."""
+    pairs, growth = runs[f"pairs_{span}"], runs[f"pairs_growth_{span}"]
+    grown = pairs[row] + runs["iterations"][row] * growth[row]
+    return bool(pairs[after] == grown and growth[after] == growth[row])
 
 
 def _bends(case: Case, journal: Journal) -> dict[str, bool]:

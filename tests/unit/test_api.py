@@ -14,11 +14,12 @@ from command_line import REQUESTS, ctxsim
 import ctxsim as cs
 from ctxsim.api.human import human
 from ctxsim.api.jsonable import counts_amount, jsonable
-from ctxsim.api.results import SimulationResult
+from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError
-from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, run_columns
+from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
+from ctxsim.sim import simulate
 
-TABLES = ("requests", "sessions", "runs")
+TABLES = ("requests", "sessions", "runs", "transfers")
 
 
 @pytest.fixture
@@ -64,10 +65,12 @@ def test_simulation_has_frames_summary_and_page(result: SimulationResult) -> Non
     assert list(result.requests.columns) == [c.name for c in REQUEST_COLUMNS]
     assert list(result.sessions.columns) == [c.name for c in SESSION_COLUMNS]
     assert list(result.runs.columns) == [c.name for c in run_columns(1)]
+    assert list(result.transfers.columns) == [c.name for c in TRANSFER_COLUMNS]
+    assert list(result.requests["arrival_s"]) == sorted(result.requests["arrival_s"])
     assert len(result.requests) == result.summary["completed_requests"] == 10
     assert result.requests is result.requests
     assert "<th>ttft_s.p95</th>" in result._repr_html_()
-    assert "<b>warning:</b> serving.enable_prefix_caching" in result._repr_html_()
+    assert result.replications is None
     assert repr(result).startswith("<simulation: 10 of 10 requests completed in ")
 
 
@@ -91,17 +94,18 @@ def test_the_seed_is_part_of_the_scenario(scenario: str) -> None:
 def test_saved_results_are_the_same_when_loaded(result: SimulationResult, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "deep" / "results")
     assert {path.name for path in folder.iterdir()} == {
-        "requests.parquet", "sessions.parquet", "runs.parquet", "summary.json", "scenario.yaml"
+        "requests.parquet", "sessions.parquet", "runs.parquet", "transfers.parquet", "summary.json", "scenario.yaml"
     }  # fmt: skip
     loaded = cs.load_result(folder)
     assert loaded.summary == json.loads(json.dumps(result.summary))
     assert (loaded.warnings, loaded.scenario_sha256) == (result.warnings, result.scenario_sha256)
     for name in TABLES:
         ours, theirs = result.tables[name], loaded.tables[name]
-        assert list(theirs.columns) == list(ours.columns)
-        for column in ours.columns:
-            assert theirs[column].dtype == ours[column].dtype
-            np.testing.assert_array_equal(theirs[column], ours[column])
+        assert (theirs.names, len(theirs)) == (ours.names, len(ours))
+        for column in ours.names:
+            for found in (theirs, theirs.table()):
+                assert found[column].dtype == ours[column].dtype
+                np.testing.assert_array_equal(found[column], ours[column])
     assert loaded.requests.equals(result.requests)
     again = cs.load(folder / "scenario.yaml")
     assert again.sha256 == result.scenario_sha256
@@ -138,10 +142,10 @@ def test_a_failed_save_leaves_the_old_results(
     folder = result.save(tmp_path / "results")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(SpecError, match=r"found one that cannot be written to \(No space left on device\)"):
         result.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -156,6 +160,58 @@ def test_out_writes_what_save_writes(scenario: str, tmp_path: Path) -> None:
     printed = json.loads(outcome.out)
     del printed["meta"]
     assert summary == printed
+
+
+def test_out_of_the_python_interface_writes_the_same_and_reads_it_back(scenario: str, tmp_path: Path) -> None:
+    found = cs.simulate(cs.load(scenario), out=tmp_path / "out")
+    saved = cs.simulate(cs.load(scenario)).save(tmp_path / "saved")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in saved.iterdir())
+    for path in saved.iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    assert found.requests.equals(cs.load_result(saved).requests)
+
+
+def test_tables_of_saved_results_are_read_when_asked_for(
+    result: SimulationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that nobody asks for may be of any size; of one column only that is read."""
+    loaded = cs.load_result(result.save(tmp_path / "results"))
+    read = pq.read_table
+    asked: list[object] = []
+
+    def noted(path: Path, columns: object = None) -> object:
+        asked.append((path.name, columns))
+        return read(path, columns=columns)
+
+    monkeypatch.setattr(pq, "read_table", noted)
+    assert len(loaded.tables["runs"]) == len(result.tables["runs"])
+    assert asked == []
+    assert loaded.tables["requests"]["ttft_s"].dtype == np.float64
+    assert asked == [("requests.parquet", ["ttft_s"])]
+
+
+def test_long_tables_are_written_part_by_part(result: SimulationResult, tmp_path: Path) -> None:
+    """Row groups are the parts that rows come in, and come back as such."""
+    runs = Rows(run_columns(1), part_rows=3)
+    whole = result.tables["runs"].table()
+    for row in zip(*(whole[name].tolist() for name in whole.names), strict=True):
+        runs.append(row)
+    parted = SimulationResult(result.summary, (), "", "", {**result.tables, "runs": runs})
+    folder = parted.save(tmp_path / "results")
+    groups = pq.ParquetFile(folder / "runs.parquet").metadata.num_row_groups
+    assert groups == -(-len(runs) // 3) > 2
+    parts = list(cs.load_result(folder).tables["runs"].parts())
+    assert [len(part) for part in parts] == [len(part) for part in runs.parts()]
+    assert np.array_equal(np.concatenate([part["start_s"] for part in parts]), whole["start_s"])
+
+
+def test_spooled_rows_make_the_same_result(scenario: str, tmp_path: Path) -> None:
+    """Rows on disk, in parts of 65,536, or in memory: the same summary, and the same table in order of arrival."""
+    loaded = cs.load(scenario)
+    memory, disk = simulate(loaded), simulate(loaded, spool=tmp_path / "spool")
+    assert memory.summary == disk.summary
+    ours, theirs = (simulation_result(s).requests for s in (memory, disk))
+    assert ours.equals(theirs)
 
 
 def test_loading_what_is_no_result(result: SimulationResult, tmp_path: Path) -> None:

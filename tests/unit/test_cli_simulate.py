@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import REQUESTS, answer, ctxsim, environment
 
+from ctxsim.api.storage import load_result
 from ctxsim.metrics import DEFINITIONS
 
 
@@ -28,8 +30,8 @@ def scenario(tmp_path: Path) -> str:
 def test_simulate_has_the_keys_of_the_design() -> None:
     keys = """num_requests completed_requests duration_s sessions_per_hour requests_per_s output_tokens_per_s ttft_s
         tpot_s itl_s e2e_s queue_s goodput_requests_per_s preemptions swap_in_bytes swap_out_bytes recomputed_tokens
-        kv_hit_ratio kv_used_ratio mfu_ratio mbu_ratio link_busy_ratio cost_usd_per_session
-        cost_usd_per_million_output_tokens gpu_hours events iterations"""
+        kv_hit_ratio kv_used_ratio kv_tier_bytes mfu_ratio mbu_ratio link_busy_ratio cost_usd_per_session
+        cost_usd_per_million_output_tokens gpu_hours events iterations too_short"""
     result = answer("simulate", "mooncake-replay")["result"]
     assert set(keys.split()) <= set(result)
     assert set(result["ttft_s"]) == {"mean", "p50", "p90", "p95", "p99"}
@@ -43,7 +45,7 @@ def test_simulate_prints_summary_latencies_and_definitions(scenario: str) -> Non
     assert re.search(r"^ttft_s( +[\d.]+ m?s){5}$", outcome.out, re.MULTILINE)
     for meaning in DEFINITIONS.values():
         assert meaning.split()[0] in outcome.out.partition("Definitions")[2]
-    assert outcome.err.startswith("warning: serving.enable_prefix_caching")
+    assert all(line.startswith("warning: ") for line in outcome.err.splitlines())
 
 
 def test_the_seed_replaces_the_scenarios(scenario: str) -> None:
@@ -123,3 +125,157 @@ def test_ctrl_c_ends_a_process_with_130(tmp_path: Path) -> None:
         rf"interrupted: [\d,]+ requests were finished; {re.escape(str(out))} is as it was before\n", said
     )
     assert list(out.iterdir()) == []
+
+
+def test_replications_are_printed_with_their_half_widths(scenario: str) -> None:
+    """The mean where all are the same, else with its half-width; quantiles in two lines."""
+    outcome = ctxsim("simulate", scenario, "--replications", "3", "--confidence", "0.9")
+    assert outcome.code == 0
+    words = " ".join(outcome.out.split())
+    assert "seed 0, fidelity peak; means of 3 replications \u00b1 half of their 90 % intervals" in words
+    assert re.search(r"^num_requests +10$", outcome.out, re.MULTILINE)
+    assert re.search(r"^duration_s +[\d.]+ s \u00b1 [\d.]+ m?s$", outcome.out, re.MULTILINE)
+    assert re.search(r"^ttft_s( +[\d.]+ m?s){5}\n( +\u00b1 [\d.]+ [mu]?s){5}$", outcome.out, re.MULTILINE)
+
+
+def test_replications_in_the_json(scenario: str) -> None:
+    """The means stand under the keys of a single run, which is the first of them; the rest under one more key."""
+    alone = answer("simulate", scenario)
+    found = answer("simulate", scenario, "--replications", "3")
+    replications = found["result"].pop("replications")
+    assert found["schema"] == alone["schema"]
+    assert found["scenario_sha256"] == alone["scenario_sha256"]
+    assert set(found["result"]) == set(alone["result"]) == set(replications["half_width"])
+    assert (replications["n"], replications["confidence"], len(replications["seeds"])) == (3, 0.95, 3)
+    runs = [answer("simulate", scenario, "--seed", str(seed))["result"] for seed in replications["seeds"]]
+    assert runs[0] == alone["result"]
+    for key in ("duration_s", "mfu_ratio"):
+        values = [run[key] for run in runs]
+        assert len(set(values)) == 3
+        assert found["result"][key] == pytest.approx(np.mean(values), rel=1e-12)
+        # Student's t for 95 % and two degrees of freedom, from its table.
+        half_width = 4.30265 * np.std(values, ddof=1) / np.sqrt(3)
+        assert replications["half_width"][key] == pytest.approx(half_width, rel=1e-5)
+    p95 = np.mean([run["ttft_s"]["p95"] for run in runs])
+    assert found["result"]["ttft_s"]["p95"] == pytest.approx(p95, rel=1e-12)
+    assert replications["half_width"]["ttft_s"]["p95"] > 0
+
+
+def test_one_replication_is_the_run_itself_without_an_interval(scenario: str) -> None:
+    found, alone = answer("simulate", scenario, "--replications", "1"), answer("simulate", scenario)
+    replications = found["result"].pop("replications")
+    assert found["result"] == alone["result"]
+    assert replications["half_width"]["duration_s"] is None
+    assert set(replications["half_width"]["ttft_s"].values()) == {None}
+    assert found["warnings"][-1] == "replications: one run has no confidence interval; ask for two at least"
+    shown = ctxsim("simulate", scenario, "--replications", "1")
+    assert "\u00b1" not in shown.out
+    assert "fidelity peak; one replication" in " ".join(shown.out.split())
+
+
+def test_replications_of_what_is_never_random_say_so() -> None:
+    outcome = ctxsim("simulate", "mooncake-replay", "--replications", "2")
+    assert "replications: all 2 runs are the same, since nothing in them is drawn at random" in outcome.err
+    assert re.search(r"^duration_s +[\d.]+ s$", outcome.out, re.MULTILINE)
+
+
+def test_the_slo_gate_judges_the_means(scenario: str) -> None:
+    words = ("simulate", scenario, "--replications", "3", "--fail-on-slo")
+    assert ctxsim(*words).code == 0
+    alone = answer("simulate", scenario, "--seed", "0")["result"]["tpot_s"]["p95"]
+    found = answer(*words)["result"]
+    gate = found["slo_gate"]
+    assert gate["met"] is True
+    assert gate["tpot_s"]["found_s"] == pytest.approx(found["tpot_s"]["p95"], rel=1e-12) != alone
+    between = (gate["tpot_s"]["found_s"] + alone) / 2
+    code = 4 if alone < between else 0
+    outcome = ctxsim(*words, "--set", f"slo.tpot={between} s")
+    assert outcome.code == code, "a limit between that of the first run and the mean"
+    assert ("SLO at the 95 % quantile: missed" in outcome.out) == (code == 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--replications", "2", "--confidence", "95"), "confidence: expected a share between 0 and 1, found 95"),
+        (("--replications", "2", "--confidence", "0"), "confidence: expected a share between 0 and 1, found 0"),
+        (("--workers", "2"), "workers: expected replications beside it, found one run; ask for some"),
+        (("--confidence", "0.9"), "confidence: expected replications beside it, found one run"),
+        (("--replications", "0"), "Invalid value for '--replications'"),
+        (("--replications", "2", "--workers", "0"), "Invalid value for '--workers'"),
+    ],
+)
+def test_replications_that_make_no_sense(scenario: str, words: tuple[str, ...], said: str) -> None:
+    outcome = ctxsim("simulate", scenario, *words)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.err.split())
+
+
+def test_replications_are_saved_as_runs_of_their_own(scenario: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = answer("simulate", scenario, "--replications", "2", "--out", str(out))
+    del printed["meta"]
+    names = {path.name for path in out.iterdir()}
+    assert names == {"replication-000", "replication-001", "summary.json", "scenario.yaml"}
+    assert json.loads((out / "summary.json").read_text()) == printed
+    seed = printed["result"]["replications"]["seeds"][1]
+    assert ctxsim("simulate", scenario, "--seed", str(seed), "--out", str(tmp_path / "alone")).code == 0
+    for path in (tmp_path / "alone").iterdir():
+        assert (out / "replication-001" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_replications_need_a_folder_of_their_own(scenario: str, tmp_path: Path) -> None:
+    """Tables of another run beside the means would be taken for theirs."""
+    out = tmp_path / "out"
+    assert ctxsim("simulate", scenario, "--out", str(out)).code == 0
+    outcome = ctxsim("simulate", scenario, "--replications", "2", "--out", str(out))
+    assert outcome.code == 2
+    assert "found one that has requests.parquet in it, where replications need an empty one" in outcome.err
+
+
+def test_workers_change_no_byte(scenario: str, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, workers in zip(folders, ("1", "2"), strict=True):
+        assert ctxsim("simulate", scenario, "--replications", "3", "--workers", workers, "--out", str(folder)).code == 0
+    ours, theirs = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
+    assert ours == theirs
+    assert len(ours) == 3 * 6 + 2
+
+
+def test_workers_report_what_cannot_be_served(scenario: str) -> None:
+    outcome = ctxsim("simulate", "paper-34b-1m", "--replications", "2", "--workers", "2")
+    assert outcome.code == 3
+    assert "the shortest request" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_leaves_the_replications_that_were_done(tmp_path: Path, workers: str) -> None:
+    """Each whole; no worker goes on, and nothing unfinished lies about."""
+    out = tmp_path / "out"
+    path = tmp_path / "test.yaml"
+    path.write_text(REQUESTS)
+    words = ["simulate", str(path), "--replications", "9999", "--workers", workers, "--out", str(out)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ctxsim", *words],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline_s = time.monotonic() + 60
+    while not (out / "replication-003").is_dir() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    saved = sorted(out.iterdir())
+    assert re.fullmatch(
+        rf"interrupted: [\d,]+ of 99,990 requests were finished; {re.escape(str(out))} has "
+        rf"{len(saved)} of 9999 replications\n",
+        said,
+    )
+    assert len(saved) >= 2
+    for folder in saved:
+        assert re.fullmatch(r"replication-\d{3}", folder.name)
+        assert load_result(folder).summary["completed_requests"] == 10

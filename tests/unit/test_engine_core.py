@@ -29,6 +29,10 @@ def queued(core: EngineCore, *lengths: tuple[int, int]) -> list[Request]:
     return requests
 
 
+def is_idle(core: EngineCore) -> bool:
+    return not (core.waiting or core.held or core.running or core.fetching or core.prefilling or core.paused)
+
+
 def step(core: EngineCore) -> Plan:
     """One iteration."""
     plan = Fcfs().plan(core)
@@ -75,7 +79,7 @@ def test_all_outputs_end_a_request_and_free_its_blocks(batch: type[IncrementalBa
     assert outcome.finished == [request]
     assert outcome.used_bytes == 30, "before it lets go"
     assert core.used_bytes == 0
-    assert not core.has_work
+    assert is_idle(core)
 
 
 @pytest.mark.parametrize(("outputs", "generated"), [(0, 0), (1, 1)])
@@ -85,18 +89,18 @@ def test_short_answers_end_with_the_prompt(outputs: int, generated: int) -> None
     outcome = core.advance(Fcfs().plan(core), 1)
     assert (outcome.started, outcome.finished) == ([request], [request])
     assert request.generated_tokens == generated
-    assert (core.used_bytes, core.has_work, len(core.decodes)) == (0, False, 0)
+    assert (core.used_bytes, is_idle(core), len(core.decodes)) == (0, True, 0)
 
 
 def test_a_long_prompt_is_computed_in_chunks_with_all_its_blocks_taken() -> None:
     core = core_of()
     (request,) = queued(core, (150, 1))
     assert step(core).chunks == [(request, 64)]
-    assert core.partial is request
+    assert list(core.prefilling) == [request]
     assert core.used_bytes == 150
     assert step(core).chunks == [(request, 64)]
     assert step(core).chunks == [(request, 22)]
-    assert core.partial is None
+    assert not core.prefilling
 
 
 def test_the_youngest_is_preempted_and_starts_over(batch: type[IncrementalBatch]) -> None:
@@ -109,7 +113,7 @@ def test_the_youngest_is_preempted_and_starts_over(batch: type[IncrementalBatch]
     assert plan.preempted == [young]
     assert plan.chunks == [], "nothing is admitted in an iteration that preempts"
     assert list(core.waiting) == [young, later], "ahead of those that came after it"
-    assert (young.preemptions, young.recomputed_tokens) == (1, 20)
+    assert (young.preemptions, young.lost_tokens) == (1, 20)
     assert (young.prefill_tokens, young.computed_tokens, young.generated_tokens) == (21, 0, 1)
     assert core.used_bytes == 30
     assert list(core.running) == [old]
@@ -120,11 +124,12 @@ def test_a_preempted_request_goes_on_where_it_was(batch: type[IncrementalBatch])
     old, young = queued(core, (20, 9), (20, 9))
     ends = []
     for _ in range(40):
-        if not core.has_work:
+        if is_idle(core):
             break
         ends += core.advance(Fcfs().plan(core), 1).finished
     assert ends == [old, young]
     assert young.generated_tokens == 9
+    assert young.recomputed_tokens == 20, "two blocks of prompt; the one output had none"
     assert core.used_bytes == 0
 
 
@@ -132,13 +137,13 @@ def test_a_half_computed_prompt_can_be_preempted(batch: type[IncrementalBatch]) 
     core = core_of(blocks=12, budget=20, batch=batch)
     old, young = queued(core, (19, 30), (80, 1))
     step(core)
-    assert core.partial is young
+    assert list(core.prefilling) == [young]
     core.limits.kv_capacity_bytes = 100
     step(core)
     plan = step(core)
     assert plan.preempted == [young]
-    assert core.partial is None
-    assert (young.recomputed_tokens, young.prefill_tokens) == (20, 80)
+    assert not core.prefilling
+    assert (young.lost_tokens, young.prefill_tokens) == (20, 80)
     assert core.used_bytes == 30
     assert list(core.running) == [old]
 
@@ -164,6 +169,6 @@ def test_a_run_of_iterations_is_as_many_single_ones() -> None:
         step(stepped)
     assert jumped.used_bytes == stepped.used_bytes
     assert jumped.decodes.totals([]) == stepped.decodes.totals([])
-    jumped.preempt_last()
-    stepped.preempt_last()
+    jumped.preempt(ours)
+    stepped.preempt(theirs)
     assert ours.generated_tokens == theirs.generated_tokens == 18

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from ctxsim.engine import SCHEDULERS, EngineCore, IncrementalBatch, Limits, Plan, Request
 from ctxsim.engine.schedulers import Fcfs
 from ctxsim.geometry import UNBOUNDED, KvLayout, Span
+from ctxsim.spec.serving import Scheduler
 
 SPANS = (Span("full"),)
 
@@ -110,5 +113,5 @@ def test_whether_an_arrival_would_change_the_plan(
     assert planned(core_of(*lengths, **settings), iterations).open == is_open
 
 
-def test_fcfs_is_offered() -> None:
-    assert {"fcfs": Fcfs} == SCHEDULERS
+def test_every_scheduler_of_the_scenario_file_exists() -> None:
+    assert set(SCHEDULERS) == set(get_args(Scheduler))

@@ -1,4 +1,4 @@
-"""Summaries from rows, against the same quantities from every token and every iteration listed out."""
+"""Summaries from rows, against the same quantities worked out from every iteration and request."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.cases import Case, random_case
-from support.compare import run_table
 from support.real import closed_requests
 
 from ctxsim.cost import CostModel
 from ctxsim.geometry import BatchTotals
-from ctxsim.metrics import describe, gap_quantiles, good_requests, kv_used, mser5, warmup_s, work_done
-from ctxsim.records import RUN_COLUMNS, SPAN_COLUMNS, Table, table
+from ctxsim.metrics import DEFINITIONS, History, describe, good_requests, kv_used, peak_compute_s, summarise, work_done
+from ctxsim.records import (
+    GAP_COLUMNS,
+    REQUEST_COLUMNS,
+    RUN_COLUMNS,
+    TRANSFER_COLUMNS,
+    Column,
+    Records,
+    Rows,
+    Table,
+    run_columns,
+    table,
+)
 from ctxsim.sim import simulate
-from ctxsim.spec.scenario import load_scenario
+from ctxsim.spec.scenario import Scenario, load_scenario
 
-RUNS = ("iterations", "first_s", "growth_s", "decoding")
-
-
-def runs_of(*rows: tuple[float, float, float, float]) -> Table:
-    """A table of runs with only what pauses between tokens need."""
-    columns = [c for c in RUN_COLUMNS if c.name in RUNS]
-    order = [RUNS.index(c.name) for c in columns]
-    return table(columns, [[row[i] for i in order] for row in rows])
+HELD = ("iterations", "first_s", "growth_s", "kv_start_bytes", "kv_end_bytes")
 
 
 def test_describe() -> None:
@@ -39,139 +40,64 @@ def test_describe_nothing() -> None:
     assert describe(np.array([])) == {"mean": None, "p50": None, "p90": None, "p95": None, "p99": None}
 
 
-run_rows = st.tuples(
-    st.integers(1, 40),
-    st.floats(1e-4, 1.0),
-    st.one_of(st.just(0.0), st.floats(1e-6, 0.1)),
-    st.integers(0, 5),
-)
-
-
-@given(st.lists(run_rows, min_size=1, max_size=12), st.lists(st.floats(0.0, 30.0), max_size=5))
-def test_pauses_between_tokens(rows: list[tuple[int, float, float, int]], pauses_s: list[float]) -> None:
-    """Every pause of every sequence listed out and sorted: the least one that a share of them does not exceed."""
-    listed = sorted(pauses_s + [f + k * g for n, f, g, decoding in rows for k in range(n) for _ in range(decoding)])
-    found = gap_quantiles(runs_of(*rows), pauses_s)
-    if not listed:
-        assert set(found.values()) == {None}
-        return
-    assert found["mean"] == pytest.approx(np.mean(listed), rel=1e-12)
-    for name, share in {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}.items():
-        expected = next(pause for i, pause in enumerate(listed) if (i + 1) / len(listed) >= share)
-        assert found[name] == pytest.approx(expected, rel=1e-12)
-
-
-def test_pauses_by_hand() -> None:
-    """Ten tokens: three of two sequences at 1, 2, 3 s, and a preempted one's pauses of 9, 10, 11 and 12 s."""
-    found = gap_quantiles(runs_of((3, 1.0, 1.0, 2)), [12.0, 9.0, 11.0, 10.0])
-    assert found == {"mean": pytest.approx(5.4), "p50": 3.0, "p90": 11.0, "p95": 12.0, "p99": 12.0}
-
-
-def test_runs_in_which_nobody_decodes_make_no_pauses() -> None:
-    assert set(gap_quantiles(runs_of((5, 1.0, 0.0, 0)), []).values()) == {None}
-
-
-def test_warm_up_is_cut_where_a_transient_ends() -> None:
-    """Sixty observations that fall to a level, then 340 that scatter about it."""
-    rng = np.random.default_rng(3)
-    series = np.concatenate([np.linspace(50.0, 1.0, 60), np.zeros(340)]) + rng.normal(0.0, 0.5, 400)
-    assert 50 <= mser5(series) <= 70
-
-
-def test_a_level_series_is_hardly_cut() -> None:
-    rng = np.random.default_rng(3)
-    cuts = [mser5(rng.normal(5.0, 1.0, 1000)) for _ in range(20)]
-    assert np.median(cuts) < 100
-
-
-def test_warm_up_is_at_most_half_and_in_batches_of_five() -> None:
-    rising = mser5(np.arange(1000.0))
-    assert rising % 5 == 0
-    assert rising < 500
-    assert mser5(np.arange(49.0)) == 0, "fewer than ten batches"
-
-
-def mser5_as_defined(series: np.ndarray) -> int:
-    """White's MSER over batch means of five: the cut d that makes variance / remaining least, over the first half."""
-    means = [float(np.mean(series[i : i + 5])) for i in range(0, len(series) - len(series) % 5, 5)]
-    scores = [float(np.var(means[d:])) / (len(means) - d) for d in range(len(means) // 2)]
-    return 5 * int(np.argmin(scores))
-
-
-@settings(max_examples=50)
-@given(st.integers(0, 10**6), st.integers(50, 200))
-def test_warm_up_against_its_definition(seed: int, length: int) -> None:
-    rng = np.random.default_rng(seed)
-    series = rng.normal(0.0, 1.0, length) + 5.0 * np.exp(-np.arange(length) / rng.uniform(1, 50))
-    assert mser5(series) == mser5_as_defined(series)
+def held(*rows: tuple[float, ...]) -> Table:
+    """Runs with only what the use of the pool needs."""
+    columns = [c for name in HELD for c in RUN_COLUMNS if c.name == name]
+    return table(columns, rows)
 
 
 def test_kv_used_is_weighted_by_time() -> None:
     """Half of the pool for 2 s, then a growing quarter to three quarters for 4 s, then nothing for 4 s, of two."""
-    columns = [c for c in RUN_COLUMNS if c.name in (*RUNS, "kv_start_bytes", "kv_end_bytes")]
-    runs = table(columns, [[2, 1.0, 0.0, 1, 50.0, 50.0], [4, 1.0, 0.0, 1, 25.0, 75.0]])
+    runs = held((2, 1.0, 0.0, 50.0, 50.0), (4, 1.0, 0.0, 25.0, 75.0))
     found = kv_used(runs, 100.0, 2, 10.0)
     assert found == {"mean": pytest.approx((0.5 * 2 + 0.5 * 4) / 10 / 2), "peak": 0.75}
 
 
 def test_kv_used_of_no_runs() -> None:
-    columns = [c for c in RUN_COLUMNS if c.name in (*RUNS, "kv_start_bytes", "kv_end_bytes")]
-    assert kv_used(table(columns, []), 100.0, 1, 0.0) == {"mean": 0.0, "peak": 0.0}
+    assert kv_used(held(), 100.0, 1, 0.0) == {"mean": 0.0, "peak": 0.0}
 
 
-def totals_of(row: tuple[float, ...], spans: int, k: int) -> BatchTotals:
-    """The batch of a run's k-th iteration, from its row."""
-    sequences, new_tokens, decode_tokens = row[5], row[7], row[8]
-    numbers = row[len(RUN_COLUMNS) :]
-    pairs, pairs_growth, touched, touched_growth = (
-        numbers[i * spans : (i + 1) * spans] for i in range(len(SPAN_COLUMNS))
-    )
+def in_parts(records: Records, columns: tuple[Column, ...], part_rows: int) -> Rows:
+    """The same rows in parts of so many."""
+    rows = Rows(columns, part_rows=part_rows)
+    for row in zip(*(records.column(name).tolist() for name in records.names), strict=True):
+        rows.append(row)
+    return rows
+
+
+def totals_of(runs: Table, spans: int, i: int, k: int) -> BatchTotals:
+    """The batch of the k-th iteration of run i."""
+
+    def per_span(name: str, growth: str) -> list[float]:
+        return [float(runs[f"{name}_{j}"][i] + k * runs[f"{growth}_{j}"][i]) for j in range(spans)]
+
     zeros = [0.0] * spans
     return BatchTotals(
-        sequences,
-        new_tokens,
-        decode_tokens,
-        [p + k * g for p, g in zip(pairs, pairs_growth, strict=True)],
+        int(runs["sequences"][i]),
+        int(runs["new_tokens"][i]),
+        int(runs["decode_tokens"][i]),
+        per_span("pairs", "pairs_growth"),
         zeros,
-        [t + k * g for t, g in zip(touched, touched_growth, strict=True)],
+        per_span("touched_tokens", "touched_growth_tokens"),
         zeros,
     )
 
 
 def check_work(case: Case) -> None:
-    journal = case.run()
-    spans = len(case.cost.spans)
-    batches = [totals_of(row, spans, k) for row in journal.runs for k in range(int(row[2]))]
-    found = work_done(cast(CostModel, case.cost), run_table(case.cost, journal))
+    cost = cast(CostModel, case.cost)
+    runs, spans = case.run().runs, len(case.cost.spans)
+    whole = runs.table()
+    batches = [totals_of(whole, spans, i, k) for i in range(len(whole)) for k in range(int(whole["iterations"][i]))]
     expected = (sum(case.cost.flop(b) for b in batches), sum(case.cost.hbm_bytes(b) for b in batches))
-    assert found == pytest.approx(expected, rel=1e-9)
+    peak_s = sum(op.flop(b) / op.flop_per_s for b in batches for op in case.cost.operations)
+    for found in (runs, in_parts(whole, run_columns(spans), 3)):
+        assert work_done(cost, found) == pytest.approx(expected, rel=1e-9)
+        assert peak_compute_s(cost, found) == pytest.approx(peak_s, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_work_done_is_the_sum_over_iterations(seed: int) -> None:
     check_work(random_case(Random(seed)))
-
-
-def arrivals(*ttft_s: float) -> Table:
-    number = len(ttft_s)
-    columns = {"arrival_s": np.arange(float(number)), "ttft_s": np.array(ttft_s), "tpot_s": np.full(number, np.nan)}
-    return Table(columns)
-
-
-def test_warm_up_setting() -> None:
-    scenario = closed_requests("llama-3.1-8b", run__warmup="30 s")
-    assert warmup_s(scenario, arrivals(1.0)) == 30.0
-    assert warmup_s(closed_requests("llama-3.1-8b", run__warmup="none"), arrivals(*range(500))) == 0.0
-
-
-def test_automatic_warm_up_is_the_arrival_at_the_cut() -> None:
-    scenario = closed_requests("llama-3.1-8b", run__warmup="auto")
-    series = [*np.linspace(50.0, 1.0, 60), *np.random.default_rng(3).normal(1.0, 0.5, 340)]
-    cut = mser5(np.array(series))
-    assert cut > 0
-    backwards = Table({name: column[::-1] for name, column in arrivals(*series).columns.items()})
-    assert warmup_s(scenario, backwards) == float(cut), "rows may stand in any order"
-    assert warmup_s(scenario, arrivals()) == 0.0
 
 
 def test_good_requests_meet_every_slo_given() -> None:
@@ -196,3 +122,111 @@ def test_mfu_counts_each_number_format_at_its_own_peak() -> None:
     assert bf16.summary["mfu_ratio"] == pytest.approx(expected, rel=1e-12)
     assert 0.9 < fp8.summary["mfu_ratio"] <= 1
     assert fp8.summary["duration_s"] < 0.6 * bf16.summary["duration_s"]
+
+
+def rows_of(columns: tuple[Column, ...], *rows: dict[str, float]) -> Table:
+    """A table of rows that are 0 but for what is named."""
+    return table(columns, [tuple(row.get(c.name, 0) for c in columns) for row in rows])
+
+
+def summary_of(
+    scenario: Scenario, requests: Records, runs: Records | None = None, transfers: Records | None = None
+) -> dict[str, object]:
+    """The summary of these rows: three requests asked for, one of them rejected, two sessions of them finished."""
+    cost = CostModel(scenario)
+    history = History(
+        requests=requests,
+        runs=runs or table(run_columns(len(cost.spans)), []),
+        transfers=transfers or table(TRANSFER_COLUMNS, []),
+        gaps=table(GAP_COLUMNS, [(2.0, 7.0), (4.0, 5.0)]),
+        num_requests=3,
+        rejected_requests=1,
+        preemptions=2,
+        completed_sessions=2,
+        link_busy_s=6.0,
+        held_byte_s=(40.0, 80.0, 0.0),
+    )
+    return summarise(scenario, cost, history)
+
+
+TWO_REPLICAS = {"deployment__replicas": 2}
+
+
+def test_traffic_counts_copies_by_their_ends_and_tokens_by_where_they_were_found() -> None:
+    """From host and from disk into HBM is swapped in; from HBM to host is swapped out; host to disk is neither."""
+    scenario = closed_requests("llama-3.1-8b", **TWO_REPLICAS)
+    copies = ((1, 0, 5.0), (2, 0, 7.0), (0, 1, 11.0), (1, 2, 100.0))
+    transfers = rows_of(
+        TRANSFER_COLUMNS, *({"source": source, "target": target, "moved_bytes": b} for source, target, b in copies)
+    )
+    requests = rows_of(
+        REQUEST_COLUMNS,
+        {
+            "finished_s": 4.0,
+            "reusable_tokens": 100,
+            "hbm_hit_tokens": 50,
+            "host_hit_tokens": 20,
+            "recomputed_tokens": 9,
+        },
+        {"finished_s": 10.0, "reusable_tokens": 100, "disk_hit_tokens": 30},
+    )
+    found = summary_of(scenario, requests, transfers=transfers)
+    assert (found["swap_in_bytes"], found["swap_out_bytes"]) == (12.0, 11.0)
+    assert found["kv_hit_ratio"] == {"hbm": 0.25, "host": 0.1, "disk": 0.15}
+    assert found["recomputed_tokens"] == 9 + 200 - 100
+    assert found["kv_tier_bytes"] == {"hbm_idle": 4.0, "host": 8.0, "disk": 0.0}, "over 10 s"
+    assert found["link_busy_ratio"] == pytest.approx(6 / (2 * 10))
+    assert found["events"] == 3 + 4
+
+
+def test_nothing_reusable_is_no_hit() -> None:
+    found = summary_of(closed_requests("llama-3.1-8b"), rows_of(REQUEST_COLUMNS, {"finished_s": 4.0}))
+    assert found["kv_hit_ratio"] == {"hbm": 0.0, "host": 0.0, "disk": 0.0}
+    assert found["recomputed_tokens"] == 0
+
+
+def test_latency_counts_what_comes_after_the_warm_up() -> None:
+    """At 3 s: of two requests the second, of two runs the second, of two pauses the one that ends at 4 s."""
+    scenario = closed_requests("llama-3.1-8b", run__warmup="3 s")
+    requests = rows_of(
+        REQUEST_COLUMNS,
+        {"arrival_s": 1.0, "finished_s": 2.0, "ttft_s": 9.0, "output_tokens": 5},
+        {"arrival_s": 3.0, "finished_s": 5.0, "ttft_s": 1.0, "output_tokens": 7},
+    )
+    run = {"iterations": 2, "decoding": 1}
+    runs = rows_of(run_columns(1), {**run, "start_s": 1.0, "first_s": 8.0}, {**run, "start_s": 3.0, "first_s": 0.25})
+    found = summary_of(scenario, requests, runs)
+    assert found["ttft_s"]["mean"] == 1.0  # type: ignore[index]
+    assert found["itl_s"]["mean"] == pytest.approx((0.25 + 0.25 + 5.0) / 3)  # type: ignore[index]
+    assert (found["requests_per_s"], found["output_tokens_per_s"]) == (0.5, 3.5)
+    assert found["iterations"] == 4, "of the whole run"
+
+
+def test_parts_make_no_difference() -> None:
+    """A summary from rows in parts of 50 is that from whole tables, sums to rounding, everything else to the bit."""
+    simulation = simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "20 min"}))
+    cost = CostModel(simulation.scenario)
+    tables = {
+        "requests": (simulation.requests, REQUEST_COLUMNS),
+        "runs": (simulation.runs, run_columns(len(cost.spans))),
+        "transfers": (simulation.transfers, TRANSFER_COLUMNS),
+    }
+    others = {
+        "gaps": table(GAP_COLUMNS, []), "num_requests": 9, "rejected_requests": 0, "preemptions": 0,
+        "completed_sessions": 5, "link_busy_s": 1.0, "held_byte_s": (1.0, 2.0, 3.0),
+    }  # fmt: skip
+    whole = History(**{name: rows.table() for name, (rows, _) in tables.items()}, **others)  # type: ignore[arg-type]
+    parts = History(**{name: in_parts(*found, 50) for name, found in tables.items()}, **others)  # type: ignore[arg-type]
+    expected, found = (summarise(simulation.scenario, cost, history) for history in (whole, parts))
+    sums = ("mfu_ratio", "mbu_ratio", "kv_used_ratio", "swap_in_bytes", "swap_out_bytes")
+    assert len(parts.runs) > 200
+    assert expected["swap_in_bytes"] > 0
+    for key, value in expected.items():
+        if key == "itl_s":
+            assert value.pop("mean") == pytest.approx(found[key].pop("mean"), rel=1e-12)
+        assert found[key] == (pytest.approx(value, rel=1e-12) if key in sums else value), key
+
+
+def test_what_is_defined_is_in_the_summary() -> None:
+    summary = simulate(closed_requests("llama-3.1-8b")).summary
+    assert set(DEFINITIONS) <= set(summary)

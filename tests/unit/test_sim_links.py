@@ -9,6 +9,7 @@ import pytest
 import simpy
 
 from ctxsim.cost.topology import DISK, HBM, HOST, Fabric, Node
+from ctxsim.sim.fluid import Fluid
 from ctxsim.sim.jump import COMPLETION_MOMENT_S, PLANNING_DELAY_S
 from ctxsim.sim.links import Copy, Links
 
@@ -212,6 +213,18 @@ def test_ranks_lie_unevenly_on_roots() -> None:
     bench.run()
     assert [c.end_s for c in copies] == pytest.approx([3.0, 3.0])
     assert bench.links.moved_bytes(3.0)[:4] == pytest.approx([30.0, 30.0, 30.0, 0.0])
+
+
+def test_rates_do_not_depend_on_who_began_first() -> None:
+    """To the last bit: 0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1."""
+    weights = {(0, 0): 0.1, (0, 1): 0.2, (1, 0): 0.3}
+    rates = []
+    for keys in (list(weights), list(reversed(weights))):
+        fluid = Fluid([7.0])
+        for key in keys:
+            fluid.begin(key, ((0, weights[key]),), 50.0, 1.0)
+        rates.append(list(fluid.rates()))
+    assert rates[0] == rates[1]
 
 
 # What is told, and when

@@ -32,11 +32,19 @@ def table(arrival_s: list[float], session: list[int], **columns: Any) -> TraceTa
     )
 
 
-def hashed(prompts: list[int], hashes: list[list[int]]) -> TraceTable:
+def hashed(prompts: list[int], hashes: list[list[int]], session: list[int] | None = None) -> TraceTable:
+    """One row a second with one output token."""
     offsets = np.concatenate(([0], np.cumsum([len(ids) for ids in hashes])))
     blocks = Blocks(offsets, np.array([value for ids in hashes for value in ids], np.int64), 512)
     rows = len(prompts)
-    return build_table("test", np.arange(rows, dtype=float), np.array(prompts), np.ones(rows, np.int64), blocks=blocks)
+    return build_table(
+        "test",
+        np.arange(rows, dtype=float),
+        np.array(prompts),
+        np.ones(rows, np.int64),
+        session_id=None if session is None else np.array(session),
+        blocks=blocks,
+    )
 
 
 def served(source: ThinkTimeSource, service_s: Callable[[Demand], float]) -> list[Demand]:
@@ -118,7 +126,7 @@ def test_a_turn_comes_a_think_time_after_the_answer() -> None:
 
 
 def test_an_unknown_think_time_is_the_recorded_gap_and_said() -> None:
-    rows = table([0.0, 7.0, 9.0, 12.5], [0, 1, 0, 0], think_time_s=[0.0, 0.0, 1.0, NAN])
+    rows = table([0.0, 7.0, 9.0, 12.5], [0, 1, 0, 0], think_time_s=[NAN, 0.0, 1.0, NAN])
     source = ThinkTimeSource(rows)
     first, _ = source.initial()
     (second,) = source.after(first, 20.0)
@@ -150,6 +158,13 @@ def test_a_session_sent_out_begins_with_the_answer_it_waits_for() -> None:
     assert (last.index, last.arrival_s) == (4, 21.5), "its own turn waits for the think time, not for the delay"
 
 
+def test_a_shorter_trace_keeps_who_waits_for_whom() -> None:
+    rows = table([0.0, 4.0, 4.5], [0, 1, 0], begins_after=[-1, 0, -1], release_delay_s=[0.0, 2.0, 0.0])
+    source = ThinkTimeSource(rows.first(2))
+    (first,) = source.initial()
+    assert [(demand.index, demand.arrival_s) for demand in source.after(first, 10.0)] == [(1, 12.0)]
+
+
 def test_time_scale_stretches_recorded_times_and_gaps_but_no_think_times() -> None:
     rows = table(
         [0.0, 4.0, 4.5, 8.0],
@@ -171,6 +186,11 @@ def test_hashes_stay_with_their_rows_at_every_pace() -> None:
     recorded, paced = (list(source.initial()) for source in (TraceSource(rows), ThinkTimeSource(rows)))
     assert recorded == paced
     assert [d.hashes.tolist() for d in paced if d.hashes is not None] == [[1, 2], [1]]
+    source = ThinkTimeSource(hashed([1100, 600], [[1, 2, 3], [1, 2]], session=[0, 0]))
+    (first,) = source.initial()
+    (second,) = source.after(first, 5.0)
+    assert second.hashes is not None
+    assert (second.hashes.tolist(), second.reusable_tokens, second.last) == ([1], 512, False)
 
 
 @st.composite

@@ -159,6 +159,8 @@ def test_agentic_keeps_think_times_and_shared_prefixes(agentic: Path) -> None:
     assert table.shared_prefix_tokens[rows].tolist() == [0, 15 * 64, 17 * 64, 3 * 64, 14 * 64, 15 * 64]
     assert table.think_time_s[rows].tolist()[:3] == [0.0, 3.0, 5.0]
     assert np.isnan(table.think_time_s[rows][3]), "null in the file"
+    think_time_s = table.think_time_s[table.session_id == 2]
+    assert np.isnan(think_time_s).tolist() == [False] * 4 + [True] + [False] * 2, "3 s in a gap of 1 s are no pause"
 
 
 def test_vllm_bench_leaves_out_failed_requests_and_sorts_by_start() -> None:

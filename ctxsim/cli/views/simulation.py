@@ -51,6 +51,8 @@ def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str
     what = f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}"
     if replications is None:
         return what
+    if replications["n"] == 1:
+        return f"{what}; one replication"
     confidence = f"{replications['confidence'] * PERCENT:g} %"
     return f"{what}; means of {replications['n']} replications \u00b1 half of their {confidence} intervals"
 

@@ -80,7 +80,7 @@ def place_agents(sessions: Sessions, t_s: Floats, think_time_s: Floats) -> Place
 def _answered_s(rows: Ints, arrival_s: Floats, think_time_s: Floats) -> float:
     """When the first of two requests was answered: a think time before the second.
 
-    Without a second or its think time, when the first was sent.
+    Without a second (the first is the last row then) or its think time, when the first was sent.
     """
-    sent_s, next_s = float(arrival_s[rows[0]]), float(arrival_s[rows[-1]] - think_time_s[rows[-1]])
-    return next_s if len(rows) > 1 and next_s >= sent_s else sent_s
+    sent_s, answered_s = float(arrival_s[rows[0]]), float(arrival_s[rows[-1]] - think_time_s[rows[-1]])
+    return answered_s if answered_s >= sent_s else sent_s
