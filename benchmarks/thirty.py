@@ -63,7 +63,7 @@ def overrides(seed: int) -> dict[str, Any]:
             "answer_tokens": answer,
             "think_time": think,
             "users": users,
-            "num_sessions": 12 * users,
+            "num_sessions": 40 * users,
         },
         "slo": {},
         "run.warmup": "none",

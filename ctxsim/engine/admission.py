@@ -27,7 +27,7 @@ def _of_the_held(core: EngineCore, reserved_bytes: float) -> Request | None:
     version = core.cache.holdings.version
     if not core.held or core.held_version == version:
         return None
-    if _try(core, core.held[0], reserved_bytes):
+    if _claim(core, core.held[0]) and _try(core, core.held[0], reserved_bytes):
         return core.held.popleft()
     core.held_version = core.cache.holdings.version
     return None
@@ -65,9 +65,7 @@ def _is_resident(request: Request) -> bool:
 
 
 def _try(core: EngineCore, request: Request, reserved_bytes: float) -> bool:
-    """Whether the request runs from now on. Its claim stays while room is being made for it."""
-    if not _claim(core, request):
-        return False
+    """Whether a request that has claimed its prefix runs from now on; the claim stays while room is being made."""
     missing_bytes = core.cache.missing_bytes(request) - (core.free_bytes - reserved_bytes)
     if missing_bytes > 0:
         room = core.cache.make_room(missing_bytes, forced=_is_resident(request))

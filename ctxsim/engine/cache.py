@@ -42,7 +42,8 @@ class KvCache:
         below = tiers if tiers is not None and self._offloads else Tiers()
         self.holdings = Holdings(layout, below, hash_tokens, now_s)
         self._layout = layout
-        self._quantum = max(layout.block_size, hash_tokens)
+        self._quantum = self.holdings.tree.quantum
+        self._hash_tokens = hash_tokens
         self._inclusive = below.inclusive
         self._drops_freely = not self.policy.weighs and (not self._offloads or self._inclusive)
 
@@ -53,9 +54,13 @@ class KvCache:
 
     def claim(self, request: Request) -> None:
         """The request holds the longest kept prefix of its prompt that is worth fetching."""
-        tail, _ = self.holdings.tree.find(request)
-        request.tail = self._worth_fetching(tail) if self.policy.weighs else tail
         request.home = self
+        tree = self.holdings.tree
+        if not tree.root.children:
+            request.tail = tree.root
+            return
+        tail, _ = tree.find(request)
+        request.tail = self._worth_fetching(tail) if self.policy.weighs else tail
         self.holdings.hold(request.tail)
 
     def unclaim(self, request: Request) -> None:
@@ -67,8 +72,8 @@ class KvCache:
     def missing_bytes(self, request: Request) -> float:
         """HBM that the prompt needs beyond what its claim holds there."""
         assert request.tail is not None
-        held = sum(extent.kept_bytes for extent in request.tail.path() if extent.lies_in(HBM))
-        return self._layout.footprint_bytes(request.prefill_tokens) - held
+        footprint_bytes = self._layout.footprint_bytes(request.prefill_tokens)
+        return footprint_bytes - sum(extent.kept_bytes for extent in request.tail.path() if extent.lies_in(HBM))
 
     def admit(self, request: Request) -> float:
         """The claim is used: what lies below HBM is fetched; returns the bytes of blocks that are the request's own.
@@ -91,7 +96,7 @@ class KvCache:
         """Others can use the whole blocks of the request's first ``tokens``; returns what of its own it gave for it."""
         assert request.tail is not None
         if request.hashes is not None:
-            tokens = min(tokens, len(request.hashes) * self._quantum)
+            tokens = min(tokens, len(request.hashes) * self._hash_tokens)
         end = tokens // self._quantum * self._quantum
         if end <= request.tail.end:
             return 0.0
@@ -104,6 +109,7 @@ class KvCache:
             request.tail = tail
         tail.growing = request.computed_tokens < request.prefill_tokens
         self.holdings.hbm_bytes += own_bytes
+        self.holdings.used = True
         return own_bytes
 
     def release(self, request: Request, held_tokens: int, kept_tokens: int) -> float:
@@ -112,10 +118,14 @@ class KvCache:
         kept_tokens: how much of its context may be wanted again.
         """
         own_bytes = self.own_bytes(request, held_tokens)
-        self.share(request, kept_tokens)
+        if kept_tokens:
+            self.share(request, kept_tokens)
         assert request.tail is not None
         tail = request.tail
         request.tail = request.home = None
+        if tail.parent is None:
+            self.holdings.version += 1
+            return own_bytes
         self.holdings.let_go(tail, used=True)
         self._write_through(tail)
         self.holdings.settle(tail)

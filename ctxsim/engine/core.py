@@ -61,9 +61,10 @@ class Outcome:
 class EngineCore:
     """Queues, batch and KV pool of one replica.
 
-    waiting: not yet looked at, perhaps the same queue for several replicas; held: newcomers that the residency policy keeps waiting, first come first. running:
-    admitted requests, oldest first, each of which is one of: fetching (its KV is being swapped in), prefilling,
-    decoding (in ``decodes``), or paused with the tokens it has stored (its next block is being made free).
+    waiting: not yet looked at, perhaps the same queue for several replicas; held: newcomers that the residency policy
+    keeps waiting, first come first. running: admitted requests, oldest first, each of which is one of: fetching (its KV
+    is being swapped in), prefilling, decoding (in ``decodes``), or paused with the tokens it has stored (its next block
+    is being made free).
     own_bytes: blocks of running requests that are theirs alone; the other blocks are the cache's. A prompt's blocks
     are all taken at admission, so that a half-computed prompt never runs dry.
     """
@@ -76,6 +77,7 @@ class EngineCore:
         self.layout = layout
         self.decodes = decodes
         self.cache = cache or KvCache(layout)
+        self.holdings = self.cache.holdings
         self.waiting: Queue = Fifo() if waiting is None else waiting
         self.shares_queue = shares_queue
         self.held: deque[Request] = deque()
@@ -89,12 +91,12 @@ class EngineCore:
     @property
     def used_bytes(self) -> float:
         """HBM of KV blocks that are taken, by requests or by what is kept for later."""
-        return self.own_bytes + self.cache.holdings.hbm_bytes
+        return self.own_bytes + self.holdings.hbm_bytes
 
     @property
     def free_bytes(self) -> float:
         """Bytes of KV blocks not taken."""
-        return self.limits.kv_capacity_bytes - self.used_bytes
+        return self.limits.kv_capacity_bytes - self.own_bytes - self.holdings.hbm_bytes
 
     @property
     def seats(self) -> int:
@@ -129,7 +131,7 @@ class EngineCore:
 
     def finish_move(self, move: Move) -> list[Request]:
         """A copy between tiers has ended; returns the requests whose KV is complete with it."""
-        ready = self.cache.holdings.finish(move)
+        ready = self.holdings.finish(move)
         for request in ready:
             del self.fetching[request]
             self.prefilling[request] = None
@@ -172,8 +174,8 @@ class EngineCore:
         excess_bytes = -self.free_bytes
         if excess_bytes > ROUNDING_BYTES:
             self.cache.drop_oldest(excess_bytes)
-        holdings = self.cache.holdings
-        outcome = Outcome(self.used_bytes, holdings.idle_bytes + holdings.arriving_bytes, finished)
+        idle_bytes = self.holdings.idle_bytes + self.holdings.arriving_bytes
+        outcome = Outcome(self.used_bytes, idle_bytes, finished)
         for request in finished:
             self._release(request, request.largest_context)
         for request, tokens in plan.chunks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import lcm
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,13 +85,15 @@ class PrefixTree:
 
     A prompt without hashes continues its session's extents; one with hashes whatever prompt began with the same
     blocks. Extents of models whose layers keep windows or states cannot be cut: the state inside is gone.
-    hash_tokens: prompt tokens that one hash stands for.
+    hash_tokens: prompt tokens that one hash stands for; quantum: tokens after which a prefix can end, whole blocks that
+    whole hashes tell of.
     """
 
     def __init__(self, layout: KvLayout, hash_tokens: int = 0) -> None:
         self.root = Extent(None, 0, 0, 0)
         self._layout = layout
         self._hash_tokens = hash_tokens
+        self.quantum = lcm(layout.block_size, hash_tokens or 1)
 
     def find(self, request: Request) -> tuple[Extent, int]:
         """The last extent of the longest kept prefix of the prompt, and how many of its tokens can be used.
@@ -115,7 +118,7 @@ class PrefixTree:
             else:
                 rest = hashes[at.end // self._hash_tokens :]
                 child = at.children.get(int(rest[0])) if len(rest) else None
-                shared = 0 if child is None else child.start + _common(child.hashes, rest) * self._hash_tokens
+                shared = 0 if child is None else self._border(child, _common(child.hashes, rest))
             if child is None or child.growing:
                 break
             at, kept = child, min(child.end, shared)
@@ -133,11 +136,15 @@ class PrefixTree:
         at, rest = self.root, hashes
         while len(rest) and (child := at.children.get(int(rest[0]))) is not None:
             common = _common(child.hashes, rest)
-            if common * self._hash_tokens < child.end - child.start:
-                at_end = child.start + common * self._hash_tokens
-                return self.cut(child, at_end) if self._divisible(child) else at
+            border = self._border(child, common)
+            if border < child.end:
+                return self.cut(child, border) if border > child.start and self._divisible(child) else at
             at, rest = child, rest[common:]
         return at
+
+    def _border(self, extent: Extent, hashes: int) -> int:
+        """Where a prefix ends that has so many hashes of the extent, and no more, in common with it."""
+        return extent.start + hashes * self._hash_tokens // self.quantum * self.quantum
 
     def _divisible(self, extent: Extent) -> bool:
         return self._layout.divisible and extent.move is None

@@ -17,7 +17,7 @@ class Holdings:
     What no request holds is idle. hbm_bytes: HBM of all extents, those on their way in included; idle_bytes: of
     the idle ones; moving_bytes: of these, what copies are reading; arriving_bytes: of the held ones, what copies
     are writing. orders: copies to carry out. version: changes with
-    whatever may have made room. now_s: when it is, kept with what falls idle.
+    whatever may have made room. used: whether anything was ever kept. now_s: when it is, kept with what falls idle.
     """
 
     def __init__(self, layout: KvLayout, tiers: Tiers, hash_tokens: int, now_s: Callable[[], float]) -> None:
@@ -30,6 +30,7 @@ class Holdings:
         self.moving_bytes = 0.0
         self.arriving_bytes = 0.0
         self.version = 0
+        self.used = False
         self._inclusive = tiers.inclusive
         self._now_s = now_s
         self._uses = 0
@@ -128,6 +129,9 @@ class Holdings:
         self.version += 1
         for child in list(extent.children.values()):
             self.discard(child)
+        if extent.parent is None:
+            # It was waiting for the last of them to go, and went with it.
+            return
         if extent.users or extent.move is not None or extent.children:
             extent.doomed = True
             return
@@ -168,7 +172,8 @@ class Holdings:
         """The extent lies nowhere any more, and what followed it is of no use."""
         for child in list(extent.children.values()):
             self.discard(child)
-        self._unlink(extent)
+        if extent.parent is not None:
+            self._unlink(extent)
 
     def _unlink(self, extent: Extent) -> None:
         parent = extent.parent

@@ -6,29 +6,33 @@ from ctxsim.engine.cache import Room
 from ctxsim.engine.core import EngineCore, Plan
 
 
-def make_growth_fit(core: EngineCore, plan: Plan) -> None:
-    """Sees to it that every decoding sequence can make its next token.
+def make_growth_fit(core: EngineCore, plan: Plan) -> float:
+    """Sees to it that every decoding sequence can make its next token; returns the bytes that they take for it.
 
     Idle caches give way first. While copies make room for good, the last admitted sequence pauses with its KV; where
     nothing else gives way it is preempted.
     """
-    _resume(core, plan)
-    while (missing_bytes := _missing_bytes(core)) > 0:
-        room = core.cache.make_room(max(missing_bytes, _ahead_bytes(core)), forced=True)
-        if room is Room.COMING or (room is Room.REFUSED and core.fetching and len(core.decodes) == 1):
-            request = core.decoding()[-1]
-            core.pause(request)
-            plan.paused.append(request)
-        elif room is Room.REFUSED:
-            request = next(r for r in reversed(core.running) if r not in core.fetching)
-            core.preempt(request)
-            plan.preempted.append(request)
+    if core.paused:
+        _resume(core, plan)
+    while True:
+        growth_bytes = core.decodes.demand_bytes(1)
+        missing_bytes = growth_bytes - core.free_bytes
+        if missing_bytes <= 0 or missing_bytes <= core.cache.droppable_bytes:
+            return growth_bytes
+        _relieve(core, plan, missing_bytes)
 
 
-def _missing_bytes(core: EngineCore) -> float:
-    """Bytes that the next iteration lacks, zero where what can be dropped on the way is enough."""
-    missing_bytes = core.decodes.demand_bytes(1) - core.free_bytes
-    return missing_bytes if missing_bytes > core.cache.droppable_bytes else 0.0
+def _relieve(core: EngineCore, plan: Plan, missing_bytes: float) -> None:
+    """One step towards room that nothing gives of itself."""
+    room = core.cache.make_room(max(missing_bytes, _ahead_bytes(core)), forced=True)
+    if room is Room.COMING or (room is Room.REFUSED and core.fetching and len(core.decodes) == 1):
+        request = core.decoding()[-1]
+        core.pause(request)
+        plan.paused.append(request)
+    elif room is Room.REFUSED:
+        request = next(r for r in reversed(core.running) if r not in core.fetching)
+        core.preempt(request)
+        plan.preempted.append(request)
 
 
 def _ahead_bytes(core: EngineCore) -> float:
@@ -42,7 +46,7 @@ def _resume(core: EngineCore, plan: Plan) -> None:
     """Paused sequences decode again, first admitted first, as far as their blocks are free."""
     for request in list(core.paused):
         core.resume(request)
-        if _missing_bytes(core) > 0:
+        if core.decodes.demand_bytes(1) - core.free_bytes > max(0.0, core.cache.droppable_bytes):
             core.pause(request)
             return
         plan.resumed.append(request)

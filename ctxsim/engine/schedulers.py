@@ -39,11 +39,11 @@ class Fcfs:
     def plan(self, core: EngineCore) -> Plan:
         """See Scheduler."""
         plan = Plan()
-        make_growth_fit(core, plan)
+        growth_bytes = make_growth_fit(core, plan)
         budget = core.limits.max_num_batched_tokens - len(core.decodes)
         budget = _continue_prompts(core, plan, budget)
         if not (plan.preempted or core.paused):
-            budget = _admit_prompts(core, plan, budget)
+            budget = _admit_prompts(core, plan, budget, growth_bytes)
         plan.open = budget > 0 and core.takes_arrivals
         _bound(plan, budget)
         return plan
@@ -60,7 +60,7 @@ class PrefillFirst(Fcfs):
         plan = Plan()
         budget = _continue_prompts(core, plan, core.limits.max_num_batched_tokens)
         if not core.paused:
-            budget = _admit_prompts(core, plan, budget)
+            budget = _admit_prompts(core, plan, budget, core.decodes.demand_bytes(1))
         if plan.chunks:
             plan.decoding = False
         else:
@@ -106,13 +106,13 @@ class ShortestPromptFirst(Fcfs):
     def plan(self, core: EngineCore) -> Plan:
         """See Scheduler."""
         plan = Plan()
-        make_growth_fit(core, plan)
+        growth_bytes = make_growth_fit(core, plan)
         budget = core.limits.max_num_batched_tokens - len(core.decodes)
         begun = sorted(core.prefilling, key=_left)
         may_admit = not (plan.preempted or core.paused)
         while budget > 0:
             if may_admit and _next_tokens(core) < (_left(begun[0]) if begun else UNBOUNDED):
-                request = admit_next(core, plan, core.decodes.demand_bytes(1))
+                request = admit_next(core, plan, growth_bytes)
                 may_admit = request is not None
                 if request in core.prefilling:
                     begun = sorted([*begun, request], key=_left)
@@ -143,10 +143,9 @@ class Fair(Fcfs):
     def plan(self, core: EngineCore) -> Plan:
         """See Scheduler."""
         plan = Plan()
-        make_growth_fit(core, plan)
+        growth_bytes = make_growth_fit(core, plan)
         budget = core.limits.max_num_batched_tokens - len(core.decodes)
         if not (plan.preempted or core.paused):
-            growth_bytes = core.decodes.demand_bytes(1)
             while len(core.prefilling) < budget and admit_next(core, plan, growth_bytes) is not None:
                 pass
         for request, tokens in _shares(core, budget).items():
@@ -189,12 +188,9 @@ def _continue_prompts(core: EngineCore, plan: Plan, budget: int) -> int:
     return budget
 
 
-def _admit_prompts(core: EngineCore, plan: Plan, budget: int) -> int:
-    """Admits until something runs out; returns the budget left."""
-    if not (core.waiting or core.held) or budget <= 0:
-        return budget
-    growth_bytes = core.decodes.demand_bytes(1)
-    while budget > 0 and (request := admit_next(core, plan, growth_bytes)) is not None:
+def _admit_prompts(core: EngineCore, plan: Plan, budget: int, growth_bytes: float) -> int:
+    """Admits until something runs out, the room that decoding sequences grow by included; returns the budget left."""
+    while budget > 0 and (core.waiting or core.held) and (request := admit_next(core, plan, growth_bytes)) is not None:
         if request in core.prefilling:
             budget -= _add_chunk(plan, request, budget)
     return budget

@@ -72,7 +72,7 @@ def occupancy(runs: Table, transfers: Table, capacity_bytes: float = np.inf) -> 
     start_s, end_s = edges_s[lasting], edges_s[lasting + 1]
     marks = _Marks(runs, transfers, run_end_s, joined_s)
     arriving = marks.arriving_bytes(start_s)
-    held = marks.held_bytes(start_s)
+    held = marks.held_bytes(start_s, end_s)
     served_start, served_end = _served_bytes(runs, run_end_s, start_s, end_s, arriving)
     room = capacity_bytes - np.maximum(served_start, served_end)
     idle = np.maximum(0.0, np.minimum(held[0], room))
@@ -123,12 +123,13 @@ class _Marks:
         arrived = np.concatenate(([0.0], self._arrived))[before + 1]
         return self._under_way(start_s + SAME_BOUNDARY_S, arrived)
 
-    def held_bytes(self, start_s: Array) -> list[Array]:
-        """Idle in HBM, in host memory and on disk in the intervals that begin then."""
+    def held_bytes(self, start_s: Array, end_s: Array) -> list[Array]:
+        """Idle in HBM, in host memory and on disk in these intervals; as before where a replica waits for a request."""
         before = self._before(start_s)
         after = np.minimum(before + 1, len(self._times_s) - 1)
         last = [np.where(before >= 0, held[before], 0.0) for held in self._held]
-        following = [np.where(rests, held[before], held[after]) for held in self._held]
+        waits = self._times_s[after] > end_s + SAME_BOUNDARY_S
+        following = [np.where(waits, was, held[after]) for was, held in zip(last, self._held, strict=True)]
         idle = np.minimum(last[0], following[0] + self._out[after])
         return [idle, *following[1:]]
 
@@ -139,8 +140,9 @@ class _Marks:
 
     def _under_way(self, until_s: Array, arrived: Array) -> Array:
         """Ordered up to then, less what has arrived."""
-        way: Array = self._ordered[np.searchsorted(self._ordered_s, until_s, side="right")] - arrived
-        return np.maximum(0.0, way)
+        way = self._ordered[np.searchsorted(self._ordered_s, until_s, side="right")] - arrived
+        under_way: Array = np.maximum(0.0, way)
+        return under_way
 
 
 def _joined_s(end_s: Array, run_start_s: Array, run_end_s: Array) -> Array:
@@ -153,9 +155,7 @@ def _joined_s(end_s: Array, run_start_s: Array, run_end_s: Array) -> Array:
     return joined
 
 
-def _served_bytes(
-    runs: Table, run_end_s: Array, start_s: Array, end_s: Array, arriving: Array
-) -> tuple[Array, Array]:
+def _served_bytes(runs: Table, run_end_s: Array, start_s: Array, end_s: Array, arriving: Array) -> tuple[Array, Array]:
     """At both ends of each interval. Between runs, what the next run begins with is there as soon as it is awaited."""
     middle_s = (start_s + end_s) / 2
     at = np.searchsorted(runs["start_s"], middle_s, side="right") - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ctxsim.cost import CostModel, accelerators, fleet_usd_per_s
 from ctxsim.metrics.gaps import gap_quantiles
 from ctxsim.metrics.latency import describe, good_requests
 from ctxsim.metrics.steady import too_short_warning, warmup_s
-from ctxsim.metrics.utilisation import kv_used, peak_compute_s, work_done
+from ctxsim.metrics.utilisation import GroupRuns, kv_used, peak_compute_s, work_done
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR
@@ -52,7 +52,8 @@ class History:
     requests, runs, transfers, gaps: rows of the columns in ctxsim.records, in any order; gaps are the pauses between
     two tokens of a request that no run tells of. link_busy_s: time with a copy over the host link under way.
     held_byte_s: KV that no request being served uses, times the time it lay in HBM, in host memory and on disk, up to
-    the end of the last request. Both are summed over replicas.
+    the end of the last request. Both are summed over replicas. others: the costs of further groups of replicas, which
+    are numbered after the scenario's own.
     """
 
     requests: Records
@@ -65,6 +66,7 @@ class History:
     completed_sessions: int
     link_busy_s: float
     held_byte_s: Sequence[float]
+    others: Sequence[CostModel] = ()
 
 
 def summarise(scenario: Scenario, cost: CostModel, history: History) -> dict[str, Any]:
@@ -140,15 +142,33 @@ def _traffic(history: History) -> dict[str, Any]:
 
 
 def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
-    replicas = scenario.deployment.replicas
-    _, moved_bytes = work_done(cost, history.runs)
+    groups = list(_groups(scenario, [cost, *history.others], history.runs))
+    replicas = sum(runs.replicas for _, runs in groups)
+    hbm_s = sum(work_done(cost, runs)[1] / cost.rates.hbm_bytes_per_s for cost, runs in groups)
     return {
-        "kv_used_ratio": kv_used(history.runs, cost.memory.kv_capacity_bytes, replicas, end_s),
+        "kv_used_ratio": _kv_used(groups, end_s),
         "kv_tier_bytes": {tier: _rate(held, end_s) for tier, held in zip(HELD_IN, history.held_byte_s, strict=True)},
-        "mfu_ratio": _rate(peak_compute_s(cost, history.runs), replicas * end_s),
-        "mbu_ratio": _rate(moved_bytes, replicas * cost.rates.hbm_bytes_per_s * end_s),
+        "mfu_ratio": _rate(sum(peak_compute_s(cost, runs) for cost, runs in groups), replicas * end_s),
+        "mbu_ratio": _rate(hbm_s, replicas * end_s),
         "link_busy_ratio": _rate(history.link_busy_s, replicas * end_s),
     }
+
+
+def _groups(scenario: Scenario, costs: Sequence[CostModel], runs: Records) -> Iterator[tuple[CostModel, GroupRuns]]:
+    """Every group of replicas: its costs and its runs."""
+    first = 0
+    for group, cost in zip(scenario.fleet, costs, strict=True):
+        replicas = group.deployment.replicas
+        yield cost, GroupRuns(runs, first, replicas)
+        first += replicas
+
+
+def _kv_used(groups: Sequence[tuple[CostModel, GroupRuns]], end_s: float) -> dict[str, float]:
+    """The share of all pools that is taken, mean over time, and the peak of the fullest."""
+    pools = [cost.memory.kv_capacity_bytes * runs.replicas for cost, runs in groups]
+    used = [kv_used(runs, cost.memory.kv_capacity_bytes, runs.replicas, end_s) for cost, runs in groups]
+    mean = sum(share["mean"] * pool for share, pool in zip(used, pools, strict=True)) / sum(pools)
+    return {"mean": mean, "peak": max(share["peak"] for share in used)}
 
 
 def _money(scenario: Scenario, history: History, end_s: float) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 
 from ctxsim.cost import CostModel
@@ -9,7 +13,33 @@ from ctxsim.geometry import BatchTotals
 from ctxsim.records import Records, Table
 
 
-def work_done(cost: CostModel, runs: Records) -> tuple[float, float]:
+class Parts(Protocol):
+    """Rows that can be read some at a time."""
+
+    def parts(self) -> Iterator[Table]:
+        """All rows, some at a time."""
+
+
+@dataclass(frozen=True)
+class GroupRuns:
+    """The runs of one group of equal replicas, which are numbered from ``first``."""
+
+    runs: Records
+    first: int
+    replicas: int
+
+    def parts(self) -> Iterator[Table]:
+        """Its rows, some at a time."""
+        for part in self.runs.parts():
+            number = part["replica"] - self.first
+            mine = (number >= 0) & (number < self.replicas)
+            if mine.all():
+                yield part
+            elif mine.any():
+                yield Table({name: part[name][mine] for name in part.names})
+
+
+def work_done(cost: CostModel, runs: Parts) -> tuple[float, float]:
     """FLOP and HBM bytes of all runs together; exact, since both are linear within a run."""
     flop, moved_bytes = 0.0, 0.0
     for part in runs.parts():
@@ -19,7 +49,7 @@ def work_done(cost: CostModel, runs: Records) -> tuple[float, float]:
     return flop, moved_bytes
 
 
-def peak_compute_s(cost: CostModel, runs: Records) -> float:
+def peak_compute_s(cost: CostModel, runs: Parts) -> float:
     """Seconds that the FLOP of all runs take at the peak rates of their number formats, on one replica."""
     total_s = 0.0
     for part in runs.parts():
@@ -50,7 +80,7 @@ def run_s(runs: Table) -> np.ndarray:
     return lasted
 
 
-def kv_used(runs: Records, capacity_bytes: float, replicas: int, duration_s: float) -> dict[str, float]:
+def kv_used(runs: Parts, capacity_bytes: float, replicas: int, duration_s: float) -> dict[str, float]:
     """Mean over time and replicas, and peak, of the share of the KV pool that is taken."""
     held_byte_s, peak_bytes = 0.0, 0.0
     for part in runs.parts():

@@ -116,7 +116,7 @@ class Cluster:
         return make_dispatch(self._env, router, self.stations, queue)
 
     def _rate_changed(self, first: int) -> Callable[[int, float], None]:
-        return lambda replica, at_s: self.stations[first + replica].replica.rate_changed(at_s)
+        return lambda replica, at_s: self.stations[first + replica].rate_changed(at_s)
 
     def _arrivals(self) -> Generator[simpy.Event, Any, None]:
         """Hands over the open-loop requests in order; requests of one instant come together."""

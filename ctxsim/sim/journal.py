@@ -117,6 +117,11 @@ class Journal:
         self.stalled(request, time_s)
         self.note("preempt", request, time_s)
 
+    def paused(self, request: ServedRequest, time_s: float) -> None:
+        """A request waits with its KV until its next block is free."""
+        self.stalled(request, time_s)
+        self.note("pause", request, time_s)
+
     def stalled(self, request: ServedRequest, time_s: float) -> None:
         """A request makes no tokens from now on, though it has begun to."""
         if request.generated_tokens and request.lost_s < 0:
@@ -186,12 +191,14 @@ class Journal:
             )
         )
 
-    def copied(self, copy: Copy, session: int, request: int, tokens: int, held: tuple[float, float, float]) -> None:
-        """A copy between tiers has ended."""
+    def copied(
+        self, replica: int, copy: Copy, session: int, request: int, tokens: int, held: tuple[float, float, float]
+    ) -> None:
+        """A copy between tiers of a replica has ended (its number; links count the replicas of their own nodes)."""
         self.transfers.append(
             (
                 len(self.transfers),
-                copy.replica,
+                replica,
                 session,
                 request,
                 copy.source,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ctxsim.cost.gaps import GapPrices
 from ctxsim.engine import DISK, HBM, HOST
 from ctxsim.sim.journal import ServedRequest
-from ctxsim.sim.quotes import ReplicaQuotes
 
 Held = tuple[float, float, float]
 """Bytes in HBM (idle or on their way), in host memory and on disk."""
@@ -37,12 +37,10 @@ PAID_FOR = ("hold_hbm_usd", "hold_host_usd", "hold_disk_usd", "recompute_usd")
 class Ledger:
     """The gap costs of one replica, as they come."""
 
-    def __init__(self, quotes: ReplicaQuotes, can_swap: bool, inclusive: bool) -> None:
+    def __init__(self, prices: GapPrices) -> None:
         self.costs = GapCosts()
         self.held_byte_s = [0.0, 0.0, 0.0]
-        self._quotes = quotes
-        self._can_swap = can_swap
-        self._inclusive = inclusive
+        self._prices = prices
         self._at_s = 0.0
         self._held: Held = (0.0, 0.0, 0.0)
 
@@ -61,30 +59,18 @@ class Ledger:
         found = request.computed_tokens
         if not known or request.preemptions:
             return
-        self.costs.recompute_usd += self._quotes.recompute_usd(found, max(0, known - found))
+        self.costs.recompute_usd += self._prices.recompute_usd(found, max(0, known - found))
         if gap_s is not None:
             self.costs.gaps += 1
-            self.costs.bound_usd += self._least_usd(known, kept_bytes, gap_s)
+            self.costs.bound_usd += self._prices.ways(known, kept_bytes, gap_s).least_usd
 
     def close(self) -> GapCosts:
         """The costs up to now."""
-        quotes, byte_s = self._quotes, self.held_byte_s
-        self.costs.hold_hbm_usd = quotes.hold_usd(HBM, byte_s[HBM], 1.0)
-        self.costs.hold_host_usd = quotes.hold_usd(HOST, byte_s[HOST], 1.0)
-        self.costs.hold_disk_usd = quotes.hold_usd(DISK, byte_s[DISK], 1.0)
+        prices, byte_s = self._prices, self.held_byte_s
+        self.costs.hold_hbm_usd = prices.hold_usd(HBM, byte_s[HBM], 1.0)
+        self.costs.hold_host_usd = prices.hold_usd(HOST, byte_s[HOST], 1.0)
+        self.costs.hold_disk_usd = prices.hold_usd(DISK, byte_s[DISK], 1.0)
         return self.costs
-
-    def _least_usd(self, tokens: int, kept_bytes: float, gap_s: float) -> float:
-        """The least of the three ways across a gap; under inclusive tiers the copy out is not counted."""
-        quotes = self._quotes
-        ways = [quotes.hold_usd(HBM, kept_bytes, gap_s), quotes.recompute_usd(0, tokens)]
-        if self._can_swap:
-            copies_s = quotes.copy_s(HOST, HBM, kept_bytes, tokens)
-            if not self._inclusive:
-                copies_s += quotes.copy_s(HBM, HOST, kept_bytes, tokens)
-            away_s = max(0.0, gap_s - copies_s)
-            ways.append(quotes.hold_usd(HBM, kept_bytes, copies_s) + quotes.hold_usd(HOST, kept_bytes, away_s))
-        return min(ways)
 
 
 def total(parts: Sequence[GapCosts]) -> dict[str, float | int | None]:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import erfc, inf, log, sqrt
 
-from ctxsim.cost import CostModel, alone_s, replica_usd_per_s
-from ctxsim.cost.topology import Fabric
-from ctxsim.cost.transfers import setup_s
-from ctxsim.engine import HBM, HOST
+from ctxsim.cost import CostModel
+from ctxsim.cost.gaps import GapPrices
+from ctxsim.engine import HBM
 from ctxsim.sim.links import Links
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import ConstantTime, ExponentialTime, LognormalTime, Sessions, ThinkTime
@@ -26,56 +25,25 @@ class NextUses:
     asking: set[int] = field(default_factory=set)
 
 
-class ReplicaQuotes:
-    """Quotes of one replica (see engine.Quotes).
-
-    A replica's price pays for its HBM while a session is idle or on its way, byte for byte, and for all of it while a
-    prompt is computed again; host memory and disk have prices of their own.
-    """
+class ReplicaQuotes(GapPrices):
+    """Quotes of one replica (see engine.Quotes): prices of gaps, with the waits at its links and what users will do."""
 
     def __init__(
         self, scenario: Scenario, cost: CostModel, links: Links, replica: int, clock: Callable[[], float],
         next_uses: NextUses,
     ) -> None:  # fmt: skip
+        super().__init__(scenario, cost, replica)
         self.now_s = clock
-        self._scenario = scenario
-        self._cost = cost
         self._links = links
-        self._fabric = Fabric.of(scenario)
-        self._replica = replica
         self._next_uses = next_uses
-        self._usd_per_s = replica_usd_per_s(scenario)
         workload = scenario.workload
         self._think = workload.think_time if isinstance(workload, Sessions) else None
-
-    def recompute_usd(self, past_tokens: int, new_tokens: int) -> float:
-        """See engine.Quotes."""
-        return self._usd_per_s * self.recompute_s(past_tokens, new_tokens)
-
-    def recompute_s(self, past_tokens: int, new_tokens: int) -> float:
-        """Seconds to compute tokens alone."""
-        per_iteration = self._scenario.serving.max_num_batched_tokens
-        return alone_s(self._cost.law, self._cost.spans, new_tokens, past_tokens, per_iteration)
 
     def copy_usd(self, source: int, target: int, moved_bytes: float, tokens: int) -> float:
         """See engine.Quotes."""
         wait_s = self._links.backlog_s(self._replica, source, target, self.now_s())
         seconds = wait_s + self.copy_s(source, target, moved_bytes, tokens)
         return self.hold_usd(HBM, moved_bytes, seconds)
-
-    def copy_s(self, source: int, target: int, moved_bytes: float, tokens: int) -> float:
-        """Seconds of a copy that has its link to itself."""
-        blocks = -(-tokens // self._scenario.serving.block_size)
-        bytes_per_s = float(self._fabric.lone_bytes_per_s(self._replica, source, target))
-        return setup_s(self._scenario, source, target, blocks) + moved_bytes / bytes_per_s
-
-    def hold_usd(self, tier: int, held_bytes: float, seconds: float) -> float:
-        """See engine.Quotes."""
-        price = self._scenario.price
-        if tier == HBM:
-            return held_bytes / self._cost.memory.kv_capacity_bytes * self._usd_per_s * seconds
-        of_tier = price.host_memory_usd_per_byte_s if tier == HOST else price.disk_usd_per_byte_s
-        return held_bytes * of_tier * seconds
 
     def expected_idle_s(self, session: int, idle_s: float) -> float:
         """See engine.Quotes. Of sessions whose think times are not drawn: as long as they have been idle already.

@@ -8,11 +8,13 @@ from typing import Any, Protocol, cast
 import simpy
 
 from ctxsim.cost import Law
-from ctxsim.engine import EngineCore, Move, Scheduler
+from ctxsim.engine import EngineCore, Move, Plan, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
 from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
 from ctxsim.sim.ledger import Held
 from ctxsim.sim.links import Copy
+
+NOTHING: Held = (0.0, 0.0, 0.0)
 
 
 class Surroundings(Protocol):
@@ -130,7 +132,8 @@ class Replica:
                 yield from self._rest()
                 continue
             self._run = run
-            self._cut_by_what_came(run)
+            if self._arrived or self._copied or self._over:
+                self._cut_by_what_came(run)
             while True:
                 try:
                     end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
@@ -169,7 +172,8 @@ class Replica:
 
     def _join(self) -> None:
         """Whatever happened by the boundary takes effect; what came in the moment after it waits for the next one."""
-        self._around.tally(self.held())
+        if self.core.holdings.used:
+            self._around.tally(self.held())
         latest_s = self.clock_s + TIE_S
         if self._copied:
             ended = [(copy, move) for copy, move in self._copied if copy.end_s <= latest_s]
@@ -192,31 +196,26 @@ class Replica:
             self._journal.fetched(cast(ServedRequest, request), self.clock_s)
         session = ~move.extent.key if move.extent.hashes is None else -1
         asked = -1 if move.request is None else move.request.index
-        self._journal.copied(copy, session, asked, move.tokens, self.held())
+        self._journal.copied(self.number, copy, session, asked, move.tokens, self.held())
 
     def held(self) -> Held:
         """Bytes that no request being served uses: idle or on their way in HBM, in host memory, on disk."""
-        holdings = self.core.cache.holdings
+        holdings = self.core.holdings
         stores = holdings.stores
         return holdings.idle_bytes + holdings.arriving_bytes, stores.host.used_bytes, stores.disk.used_bytes
 
     def _next_run(self) -> Run | None:
         """Plans the next iteration and finds how many like it can run in a row; None where nothing can run."""
-        core, journal = self.core, self._journal
+        core = self.core
         plan = self._scheduler.plan(core)
-        for request in cast(list[ServedRequest], plan.preempted):
-            journal.preempted(request, self.clock_s)
-        for request in cast(list[ServedRequest], plan.paused):
-            journal.stalled(request, self.clock_s)
-            journal.note("pause", request, self.clock_s)
-        for request in cast(list[ServedRequest], plan.admitted):
-            if request.admitted_s < 0:
-                self.waiting_tokens -= request.prompt_tokens
-            journal.admitted(request, self.number, self.clock_s)
-            self._around.admitted(request)
-        if core.cache.holdings.orders:
+        if plan.preempted or plan.paused:
+            self._note_pressure(plan)
+        for request in plan.admitted:
+            self._begin(cast("ServedRequest", request))
+        if core.holdings.orders:
             self._send_copies()
-        self._around.tally(self.held())
+        if core.holdings.used:
+            self._around.tally(self.held())
         decoding = plan.decoding and len(core.decodes) > 0
         if not (plan.chunks or decoding):
             return None
@@ -229,20 +228,32 @@ class Replica:
             if iterations > 1:
                 room_bytes = core.free_bytes + core.cache.droppable_bytes
                 iterations = core.decodes.fitting_iterations(room_bytes, iterations)
-        run = Run(plan, batch, piece, iterations, core.used_bytes - core.cache.holdings.idle_bytes)
+        run = Run(plan, batch, piece, iterations, core.used_bytes - core.holdings.idle_bytes)
         if self._stalling or plan.resumed or not plan.decoding:
             self._note_stalls(run)
         return run
 
+    def _note_pressure(self, plan: Plan) -> None:
+        for request in plan.preempted:
+            self._journal.preempted(cast("ServedRequest", request), self.clock_s)
+        for request in plan.paused:
+            self._journal.paused(cast("ServedRequest", request), self.clock_s)
+
+    def _begin(self, request: ServedRequest) -> None:
+        if request.admitted_s < 0:
+            self.waiting_tokens -= request.prompt_tokens
+        self._journal.admitted(request, self.number, self.clock_s)
+        self._around.admitted(request)
+
     def _send_copies(self) -> None:
-        orders = self.core.cache.holdings.orders
+        orders = self.core.holdings.orders
         for move in orders:
             self._around.send(move)
         orders.clear()
 
     def _note_stalls(self, run: Run) -> None:
         """Who could make tokens but does not, and who does again, is written down."""
-        decoding = cast(list[ServedRequest], self.core.decoding())
+        decoding = cast("list[ServedRequest]", self.core.decoding())
         self._stalling = not run.plan.decoding
         if self._stalling:
             for request in decoding:
@@ -256,13 +267,15 @@ class Replica:
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         outcome = core.advance(run.plan, run.iterations)
-        held = self.held()
-        self._around.tally((outcome.idle_bytes, held[1], held[2]))
+        held = NOTHING
+        if core.holdings.used:
+            held = self.held()
+            self._around.tally((outcome.idle_bytes, held[1], held[2]))
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
         journal.ran(self.number, start_s, run, waiting, outcome.used_bytes - outcome.idle_bytes, held)
-        for request in cast(list[ServedRequest], outcome.started):
-            journal.started(request, self.clock_s)
-        for request in cast(list[ServedRequest], outcome.finished):
+        for request in outcome.started:
+            journal.started(cast("ServedRequest", request), self.clock_s)
+        for request in outcome.finished:
             self.outstanding -= 1
-            journal.ended(request, self.clock_s)
-            self._around.completed(request)
+            journal.ended(cast("ServedRequest", request), self.clock_s)
+            self._around.completed(cast("ServedRequest", request))

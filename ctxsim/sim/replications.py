@@ -63,23 +63,15 @@ def replicate(
     """
     scenarios = [reseeded(scenario, seed) for seed in replication_seeds(scenario.run.seed, replications)]
     tell = progress or (lambda _: None)
-    if workers == 1:
-        return _in_turn(scenarios, task, stepping, spool, tell)
-    results: dict[int, T] = {}
-    finished = 0
-    with _pool(min(workers, replications)) as pool:
-        numbers: dict[Future[tuple[int, T]], int] = {}
-        for number, seeded in enumerate(scenarios):
-            numbers[pool.submit(_replication, number, seeded, task, stepping, spool, None)] = number
-        for job in as_completed(numbers):
-            requests, results[numbers[job]] = job.result()
-            finished += requests
-            tell(finished)
-    return [results[number] for number in range(replications)]
+    # A worker that is stopped leaves its rows behind, which go with the folder around them.
+    with spooling(spool) as place:
+        if workers == 1:
+            return _in_turn(scenarios, task, stepping, place, tell)
+        return _side_by_side(scenarios, task, stepping, place, tell, workers)
 
 
 def _in_turn(
-    scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, spool: Path | None, progress: Progress
+    scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, spool: Path, progress: Progress
 ) -> list[T]:
     results: list[T] = []
     finished = 0
@@ -94,8 +86,24 @@ def _in_turn(
     return results
 
 
+def _side_by_side(
+    scenarios: Sequence[Scenario], task: Task[T], stepping: Stepping, spool: Path, progress: Progress, workers: int
+) -> list[T]:
+    results: dict[int, T] = {}
+    finished = 0
+    with _pool(min(workers, len(scenarios))) as pool:
+        numbers: dict[Future[tuple[int, T]], int] = {}
+        for number, scenario in enumerate(scenarios):
+            numbers[pool.submit(_replication, number, scenario, task, stepping, spool, None)] = number
+        for job in as_completed(numbers):
+            requests, results[numbers[job]] = job.result()
+            finished += requests
+            progress(finished)
+    return [results[number] for number in range(len(scenarios))]
+
+
 def _replication(
-    number: int, scenario: Scenario, task: Task[T], stepping: Stepping, spool: Path | None, progress: Progress | None
+    number: int, scenario: Scenario, task: Task[T], stepping: Stepping, spool: Path, progress: Progress | None
 ) -> tuple[int, T]:
     """The requests that were finished, and what the task makes of the simulation while its rows are there."""
     with spooling(spool) as folder:
@@ -111,7 +119,6 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(active_children()) - others:
                 worker.terminate()
             raise

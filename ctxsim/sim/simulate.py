@@ -51,14 +51,12 @@ def simulate(
     """
     check_ends(scenario)
     seed = scenario.run.seed if seed is None else seed
-    cost = CostModel(scenario)
-    shortest = shortest_request_tokens(scenario.workload)
-    if not cost.memory.weights_fit or cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
-        raise InfeasibleError(_no_room(cost, shortest))
+    cost, *others = _costs(scenario)
     source = make_source(scenario.workload, seed)
     cluster = Cluster(
-        scenario, cost, source, stepping=stepping, progress=progress, hash_tokens=hash_tokens(source), spool=spool
-    )
+        scenario, cost, source, stepping=stepping, progress=progress, hash_tokens=hash_tokens(source), spool=spool,
+        others=[(group.scenario, group) for group in others],
+    )  # fmt: skip
     journal = cluster.run()
     requests = journal.requests if spool is not None else by_arrival(journal.requests)
     sessions = session_table(requests)
@@ -73,11 +71,23 @@ def simulate(
         completed_sessions=_completed_sessions(scenario, sessions),
         link_busy_s=cluster.link_busy_s(),
         held_byte_s=cluster.held_byte_s(),
+        others=others,
     )
     summary = summarise(scenario, cost, history)
     summary["gap_cost_usd"] = cluster.gap_costs()
     warnings = (*source.warnings, *warnings_of(scenario, cluster, summary))
     return Simulation(scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, warnings)
+
+
+def _costs(scenario: Scenario) -> list[CostModel]:
+    """The costs of every group of replicas; raises InfeasibleError where one cannot hold the shortest request."""
+    costs = [CostModel(group) for group in scenario.fleet]
+    shortest = shortest_request_tokens(scenario.workload)
+    for number, cost in enumerate(costs):
+        if not cost.memory.weights_fit or cost.memory.kv_capacity_bytes < cost.layout.footprint_bytes(shortest):
+            group = f"groups[{number - 1}]." if number else ""
+            raise InfeasibleError(_no_room(cost, shortest, f"deployment.{group}tensor_parallel"))
+    return costs
 
 
 def by_arrival(requests: Rows) -> Table:
@@ -148,7 +158,7 @@ def _completed_sessions(scenario: Scenario, sessions: Table) -> int:
     return int(np.count_nonzero(sessions["turns"] >= rounds))
 
 
-def _no_room(cost: CostModel, tokens: int) -> str:
+def _no_room(cost: CostModel, tokens: int, setting: str) -> str:
     memory = cost.memory
     taken = show(memory.weight_bytes + memory.activation_bytes + memory.reserve_bytes, "bytes")
     if memory.kv_capacity_bytes <= 0:
@@ -157,4 +167,4 @@ def _no_room(cost: CostModel, tokens: int) -> str:
         held, left = cost.layout.footprint_bytes(tokens), memory.kv_capacity_bytes
         need = f"the shortest request ({tokens:,} tokens) needs {show(held, 'bytes')} of KV cache, "
         need += f"{show(left, 'bytes')} are left for it"
-    return f"{need}; use more accelerators (deployment.tensor_parallel)"
+    return f"{need}; use more accelerators ({setting})"

@@ -79,6 +79,7 @@ class Station:
         self._users = users
         self._journal = journal
         self._laws: dict[float, Law] = {}
+        self._copy_bytes_per_s = 0.0
         scheduler = SCHEDULERS[serving.scheduler]()
         quotes = ReplicaQuotes(scenario, cost, site.links, self._local, self.now_s, users.next_uses)
         host_bytes, disk_bytes = store_bytes(scenario)
@@ -87,7 +88,7 @@ class Station:
         limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
         queue = scheduler.queue() if waiting is None else waiting
         core = EngineCore(limits, cost.layout, decodes, cache, queue, shares_queue=waiting is not None)
-        self.ledger = Ledger(quotes, host_bytes > 0, tiers.inclusive)
+        self.ledger = Ledger(quotes)
         self.replica = Replica(env, number, core, scheduler, journal, self)
 
     @property
@@ -147,13 +148,20 @@ class Station:
         """See replica.Surroundings."""
         if self._site.law is not None:
             return self._site.law
-        rate = self._site.links.copy_bytes_per_s(self._local)
+        rate = self._copy_bytes_per_s
+        if not rate:
+            return self._site.cost.law
         law = self._laws.get(rate)
         if law is None:
             if len(self._laws) >= MOST_LAWS:
                 self._laws.clear()
-            law = self._laws[rate] = self._site.cost.law_beside(rate) if rate else self._site.cost.law
+            law = self._laws[rate] = self._site.cost.law_beside(rate)
         return law
+
+    def rate_changed(self, at_s: float) -> None:
+        """Its copies take another share of the HBM bandwidth from now on."""
+        self._copy_bytes_per_s = self._site.links.copy_bytes_per_s(self._local)
+        self.replica.rate_changed(at_s)
 
     def tally(self, held: Held) -> None:
         """See replica.Surroundings."""

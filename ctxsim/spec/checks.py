@@ -7,14 +7,17 @@ import os
 from collections.abc import Iterator
 
 from ctxsim.errors import Fault, shorten
-from ctxsim.spec.document import Document
+from ctxsim.spec.document import Document, Loc
 from ctxsim.spec.hardware import Hardware
 from ctxsim.spec.lengths import AnyLength
 from ctxsim.spec.model import Attention, ModelSpec, StateMixer
 from ctxsim.spec.scenario_file import ScenarioFile
 from ctxsim.spec.serving import Deployment, Serving
-from ctxsim.spec.workload import Requests, Sessions, Trace, Workload
+from ctxsim.spec.workload import SESSION_FORMATS, Requests, Sessions, Trace, TraceFormat, Workload
 from ctxsim.units import show
+
+HASHED_FORMATS: frozenset[TraceFormat] = frozenset({"mooncake"})
+"""Formats whose prompts carry block hashes: prefixes are shared by whoever begins alike."""
 
 
 def support_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
@@ -27,8 +30,11 @@ def support_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
         yield document.fault(("fidelity",), f'{wanted}, found "calibrated"; write fidelity: peak')
 
 
-def model_faults(deployment: Deployment, model: ModelSpec, document: Document) -> Iterator[Fault]:
-    """A tensor-parallel degree that does not split the attention heads of every layer evenly."""
+def model_faults(deployment: Deployment, model: ModelSpec, document: Document, place: Loc) -> Iterator[Fault]:
+    """A tensor-parallel degree that does not split the attention heads of every layer evenly.
+
+    ``place``: where the deployment, or the group of replicas, stands.
+    """
     shards = deployment.tensor_parallel
     if model.splits_over(shards):
         return
@@ -43,15 +49,58 @@ def model_faults(deployment: Deployment, model: ModelSpec, document: Document) -
         message = f"expected a divisor or a multiple of the {counts} KV heads of {model.name}, found {shards}"
     fitting = [n for n in range(1, math.gcd(*heads) + 1) if model.splits_over(n)]
     would_do = f"{', '.join(str(n) for n in fitting)} would do"
-    yield document.fault(("deployment", "tensor_parallel"), f"{message}; {would_do}")
+    yield document.fault((*place, "tensor_parallel"), f"{message}; {would_do}")
 
 
-def hardware_faults(deployment: Deployment, hardware: Hardware, document: Document) -> Iterator[Fault]:
-    """A tensor-parallel group that is larger than the scale-up link joins."""
+def hardware_faults(deployment: Deployment, hardware: Hardware, document: Document, place: Loc) -> Iterator[Fault]:
+    """A tensor-parallel group that is larger than the scale-up link joins; ``place`` as for model_faults."""
     shards, most = deployment.tensor_parallel, hardware.max_accelerators
     if shards > most:
         message = f"expected at most {most} (what the scale-up link of {hardware.name} joins), found {shards}"
-        yield document.fault(("deployment", "tensor_parallel"), f"{message}; lower it and add replicas")
+        yield document.fault((*place, "tensor_parallel"), f"{message}; lower it and add replicas")
+
+
+def room_faults(serving: Serving, hardware: Hardware, document: Document) -> Iterator[Fault]:
+    """More room for KV below HBM than a node has."""
+    rooms = (
+        ("host_kv_capacity", "memory", hardware.host_memory_bytes),
+        ("disk_kv_capacity", "drives", hardware.nvme_bytes),
+    )
+    for field, what, most_bytes in rooms:
+        asked_bytes = getattr(serving, field)
+        if asked_bytes > most_bytes:
+            wanted = f"expected at most {show(most_bytes, 'bytes')} (the {what} of a node of {hardware.host_name})"
+            would_do = "lower it, or name a host that has more"
+            yield document.fault(("serving", field), f"{wanted}, found {show(asked_bytes, 'bytes')}; {would_do}")
+
+
+def residency_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
+    """Policies and tiers that could not do what their names promise with this router, this trace or these rooms."""
+    serving, workload = file.serving, file.workload
+    residency = serving.residency
+    if serving.disk_kv_capacity and not serving.host_kv_capacity:
+        wanted = "expected 0 B without serving.host_kv_capacity (KV goes to disk by way of host memory)"
+        found = show(serving.disk_kv_capacity, "bytes")
+        message = f"{wanted}, found {found}; set serving.host_kv_capacity too"
+        yield document.fault(("serving", "disk_kv_capacity"), message)
+    if residency not in ("keep", "cheapest", "clairvoyant"):
+        return
+
+    def refuse(why: str, would_do: str) -> Fault:
+        return document.fault(("serving", "residency"), f'expected another ({why}), found "{residency}"; {would_do}')
+
+    if file.deployment.router == "central_queue":
+        why = "replicas that take from one queue give a session no home to hold its KV in"
+        yield refuse(why, "write swap or recompute, or deployment.router: session_affinity")
+    if not isinstance(workload, Trace):
+        return
+    if workload.format in HASHED_FORMATS and residency != "cheapest":
+        why = f"prefixes of the format {workload.format} belong to no session, so nobody knows when they end"
+        yield refuse(why, "write swap, recompute or cheapest")
+    elif workload.pace == "recorded" and residency == "clairvoyant":
+        why = "at the recorded pace nobody is told when a session asks again"
+        paced = workload.format in SESSION_FORMATS
+        yield refuse(why, "write workload.pace: think_time" if paced else "write swap, recompute or cheapest")
 
 
 def length_faults(workload: Workload, max_model_len: int, document: Document) -> Iterator[Fault]:
@@ -81,19 +130,13 @@ def trace_faults(workload: Workload, document: Document) -> Iterator[Fault]:
         yield document.fault(("workload", "trace"), message)
 
 
-def warnings_of(serving: Serving, model: ModelSpec, hardware: Hardware) -> Iterator[str]:
+def warnings_of(serving: Serving, model: ModelSpec) -> Iterator[str]:
     """What is unusual, but may be meant."""
     window = model.max_context_tokens
     if serving.max_model_len is not None and serving.max_model_len > window:
         yield (
             f"serving.max_model_len {serving.max_model_len} is beyond the {window} tokens that {model.name} "
             "was made for: the costs hold, the quality of the answers may not"
-        )
-    if serving.host_kv_capacity > hardware.host_memory_bytes:
-        asked = show(serving.host_kv_capacity, "bytes")
-        yield (
-            f"serving.host_kv_capacity {asked} is more than the {show(hardware.host_memory_bytes, 'bytes')} "
-            f"of memory of a node of {hardware.host_name}"
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from ctxsim.spec.scenario_file import ScenarioFile
 from ctxsim.spec.serving import Deployment, PriceOverride, Run, Serving, Slo
 from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
-from ctxsim.units import exact
+from ctxsim.spec.written import as_file
 
 COST_MODEL_VERSION = "1"
 """Part of every digest; raised whenever the cost model gives other numbers for the same scenario."""
@@ -57,7 +57,8 @@ class Scenario:
     """A resolved and checked scenario; hashable, and equal to any other with the same contents.
 
     ``workload``: a trace's path can be opened from the working directory. ``path``: where the scenario was read.
-    ``warnings``: what is unusual about it but no fault.
+    ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
+    its own hardware and deployment; hardware, deployment and price are those of the first group.
     """
 
     name: str
@@ -74,6 +75,12 @@ class Scenario:
     names: Names = field(compare=False)
     path: str = field(compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    others: tuple[Scenario, ...] = ()
+
+    @cached_property
+    def fleet(self) -> tuple[Scenario, ...]:
+        """One scenario for each kind of replicas, this one's own first; none of them has others."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
 
     @property
     def max_model_len(self) -> int:
@@ -87,6 +94,7 @@ class Scenario:
         Where the files lie does not count. Raises OSError where the trace is gone.
         """
         contents = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        contents["others"] = [(other.deployment, other.hardware, other.price) for other in self.others]
         if isinstance(self.workload, Trace):
             digest = file_sha256(Path(self.workload.trace))
             contents["workload"] = self.workload.model_copy(update={"trace": digest})
@@ -100,7 +108,7 @@ class Scenario:
         stream = io.StringIO()
         yaml = YAML()
         yaml.default_flow_style = False
-        yaml.dump(_as_file(self), stream)
+        yaml.dump(as_file(self), stream)
         return stream.getvalue()
 
 
@@ -117,77 +125,133 @@ def resolve_scenario(document: Document) -> Scenario:
     """The scenario that the document describes; raises SpecError with all its faults."""
     faults: list[Fault] = []
     file = _collect(faults, document, lambda: _with_trace_placed(validate(ScenarioFile, document), document))
-    model = _load(faults, document, "model", load_model)
-    host = _load(faults, document, "host", read_host)
-    host_name = _placed(document, "host") if host else None
-    hardware = _load(faults, document, "hardware", lambda name: load_hardware(name, host=host_name))
+    model = _load(faults, document, ("model",), load_model)
+    machines = [_machine(faults, document, place) for place in _places(document)]
     if file is not None:
-        faults += _cross_faults(file, model, hardware, document)
-    if faults or file is None or model is None or hardware is None:
+        faults += _cross_faults(file, model, machines, document)
+    if faults or file is None or model is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
-    return _scenario(file, model, hardware, document)
+    first, *others = (_scenario(file, model, machine, document) for machine in machines)
+    return replace(first, others=tuple(others))
 
 
-def _scenario(file: ScenarioFile, model: ModelSpec, hardware: Hardware, document: Document) -> Scenario:
-    host = None if file.host is None else _placed(document, "host")
+def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document: Document) -> Scenario:
+    """The scenario of one group of replicas."""
+    assert machine.hardware is not None
     return Scenario(
         name=file.name,
         model=model,
-        hardware=hardware,
+        hardware=machine.hardware,
         fidelity=file.fidelity,
-        deployment=file.deployment,
+        deployment=machine.deployment(file),
         serving=file.serving,
         techniques=file.techniques,
         workload=file.workload,
         slo=file.slo,
-        price=_price(file.price, hardware),
+        price=_price(file.price, machine.hardware),
         run=file.run,
-        names=Names(_placed(document, "model"), _placed(document, "hardware"), host),
+        names=Names(_placed(document, ("model",)), machine.name, machine.host),
         path=document.path,
-        warnings=tuple(checks.warnings_of(file.serving, model, hardware)),
+        warnings=tuple(checks.warnings_of(file.serving, model)),
     )
 
 
 def _cross_faults(
-    file: ScenarioFile, model: ModelSpec | None, hardware: Hardware | None, document: Document
+    file: ScenarioFile, model: ModelSpec | None, machines: Sequence[_Machine], document: Document
 ) -> list[Fault]:
     """The faults between the parts, as far as the parts could be read."""
     faults = [*checks.support_faults(file, document), *checks.trace_faults(file.workload, document)]
+    faults += checks.residency_faults(file, document)
     if model is not None:
-        faults += checks.model_faults(file.deployment, model, document)
         faults += checks.length_faults(file.workload, _max_model_len(file.serving, model), document)
-    if hardware is not None:
-        faults += checks.hardware_faults(file.deployment, hardware, document)
+    for machine in machines:
+        deployment, place = machine.deployment(file), ("deployment", *machine.place)
+        if model is not None:
+            faults += checks.model_faults(deployment, model, document, place)
+        if machine.hardware is not None:
+            faults += checks.hardware_faults(deployment, machine.hardware, document, place)
+            faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults
 
 
-def _collect(faults: list[Fault], document: Document, make: Callable[[], T]) -> T | None:
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What one group of replicas runs on: what the file calls it, and what that is (None where it has faults).
+
+    ``place``: the way from ``deployment`` to the group; nothing for the deployment's own replicas.
+    """
+
+    place: Loc
+    name: str
+    host: str | None
+    hardware: Hardware | None
+
+    def deployment(self, file: ScenarioFile) -> Deployment:
+        """The deployment of these replicas alone."""
+        if self.place:
+            return file.deployment.of_group(file.deployment.groups[int(self.place[1])])
+        return file.deployment.model_copy(update={"groups": ()})
+
+
+def _places(document: Document) -> list[Loc]:
+    """The groups of replicas that the document has, its own first."""
+    groups = _value(document, ("deployment", "groups"))
+    further: list[Loc] = [("groups", n) for n in range(len(groups))] if isinstance(groups, list) else []
+    return [(), *further]
+
+
+def _machine(faults: list[Fault], document: Document, place: Loc) -> _Machine:
+    """The hardware of one group of replicas; one that names none has the scenario's."""
+    own: Loc = ("deployment", *place) if place else ()
+    named = own if _value(document, (*own, "hardware")) is not None else ()
+    hosted = own if _value(document, (*own, "host")) is not None else named
+    host = _load(faults, document, (*hosted, "host"), read_host)
+    host_name = None if host is None else _placed(document, (*hosted, "host"))
+    way = (*named, "hardware")
+    hardware = _load(faults, document, way, lambda name: load_hardware(name, host=host_name))
+    return _Machine(place, _placed(document, way), host_name, hardware)
+
+
+def _collect(faults: list[Fault], document: Document, make: Callable[[], T], loc: Loc = ()) -> T | None:
     """What ``make`` gives, or None with its faults added; a fault that names no file stands at its key here."""
     try:
         return make()
     except SpecError as error:
         for fault in error.faults:
-            faults.append(fault if fault.path else document.fault((fault.field,), fault.message))
+            faults.append(fault if fault.path else document.fault((*loc[:-1], fault.field), fault.message))
     return None
 
 
-def _load(faults: list[Fault], document: Document, key: str, load: Callable[[str], T]) -> T | None:
-    """The description that the key names, or None with its faults added (a wrong type is the schema's fault)."""
-    name = document.data.get(key)
+def _load(faults: list[Fault], document: Document, loc: Loc, load: Callable[[str], T]) -> T | None:
+    """The description that stands there by name, or None with its faults added (a wrong type is the schema's fault)."""
+    name = _value(document, loc)
     if not isinstance(name, str) or not name:
         return None
-    place = _placed(document, key)
+    place = _placed(document, loc)
     if catalog.is_path(name) and not os.path.exists(place):
-        message = f'expected a {key} file, found none at "{shorten(place)}"; check the path'
-        faults.append(document.fault((key,), message))
+        message = f'expected a {loc[-1]} file, found none at "{shorten(place)}"; check the path'
+        faults.append(document.fault(loc, message))
         return None
-    return _collect(faults, document, lambda: load(place))
+    return _collect(faults, document, lambda: load(place), loc)
 
 
-def _placed(document: Document, key: str) -> str:
+def _value(document: Document, loc: Loc) -> object:
+    """What the document has there, or None."""
+    value: object = document.data
+    for part in loc:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            return None
+    return value
+
+
+def _placed(document: Document, loc: Loc) -> str:
     """The name as it is, or the path as it can be opened from the working directory."""
-    name = str(document.data[key])
-    return _beside(document, (key,), name) if catalog.is_path(name) else name
+    name = str(_value(document, loc))
+    return _beside(document, loc, name) if catalog.is_path(name) else name
 
 
 def _beside(document: Document, loc: Loc, path: str) -> str:
@@ -220,25 +284,3 @@ def _max_model_len(serving: Serving, model: ModelSpec) -> int:
 
 def _order(fault: Fault) -> tuple[str, int, int]:
     return fault.path, fault.line or 0, fault.column or 0
-
-
-def _as_file(scenario: Scenario) -> dict[str, object]:
-    """The scenario in the shape of its file, quantities as text that parses back to the same numbers."""
-    parts = ("deployment", "serving", "workload", "slo", "run")
-    written = {part: getattr(scenario, part).model_dump(mode="json", exclude_none=True) for part in parts}
-    if isinstance(scenario.workload, Trace):
-        written["workload"]["trace"] = str(Path(scenario.workload.trace).resolve())
-    names = {key: name for key, name in asdict(scenario.names).items() if name is not None}
-    return {
-        "name": scenario.name,
-        **{key: str(Path(name).resolve()) if catalog.is_path(name) else name for key, name in names.items()},
-        "fidelity": scenario.fidelity,
-        "techniques": list(scenario.techniques),
-        **written,
-        "price": {
-            "accelerator": exact(scenario.price.accelerator_usd_per_s, "usd_per_s"),
-            "host_memory": exact(scenario.price.host_memory_usd_per_byte_s, "usd_per_byte_s"),
-            "disk": exact(scenario.price.disk_usd_per_byte_s, "usd_per_byte_s"),
-            "energy": exact(scenario.price.energy_usd_per_j, "usd_per_joule"),
-        },
-    }

@@ -18,8 +18,22 @@ Scheduler = Literal["fcfs", "prefill_first", "decode_first", "shortest_prompt_fi
 Residency = Literal["keep", "swap", "recompute", "cheapest", "clairvoyant"]
 
 
+class ReplicaGroup(Spec):
+    """Replicas of another kind beside a deployment's own, on nodes of their own.
+
+    hardware: a name, or a path relative to the file; the scenario's, in its host, where there is none. host: puts the
+    accelerators into another host than that.
+    """
+
+    replicas: Count = 1
+    hardware: Annotated[str, Field(min_length=1)] | None = None
+    host: Annotated[str, Field(min_length=1)] | None = None
+    tensor_parallel: Count = 1
+    accelerators_per_node: Count = 8
+
+
 class Deployment(Spec):
-    """Copies of the model and how each is cut over accelerators."""
+    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds."""
 
     replicas: Count = 1
     tensor_parallel: Count = 1
@@ -27,6 +41,7 @@ class Deployment(Spec):
     expert_parallel: Count = 1
     accelerators_per_node: Count = 8
     router: Router = "round_robin"
+    groups: Annotated[tuple[ReplicaGroup, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _supported(self) -> Deployment:
@@ -38,8 +53,13 @@ class Deployment(Spec):
 
     @property
     def accelerators(self) -> int:
-        """Accelerators of all replicas together."""
+        """Accelerators of all replicas together, those of further groups not counted."""
         return self.replicas * self.tensor_parallel
+
+    def of_group(self, group: ReplicaGroup) -> Deployment:
+        """The deployment of one of the further groups on its own."""
+        own = ("replicas", "tensor_parallel", "accelerators_per_node")
+        return self.model_copy(update={"groups": ()} | {name: getattr(group, name) for name in own})
 
 
 class Serving(Spec):

@@ -16,7 +16,7 @@ from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
 from ctxsim.spec.scenario import Scenario, load_scenario
 from ctxsim.workload.demand import Demand, Source
-from support.sources import Lengths, ListSource, UserSource, at
+from support.sources import Lengths, ListSource, Talk, TalkSource, UserSource, at
 
 MAX_TOKENS = 10**6
 BASE = load_scenario("llama-8b-chat")
@@ -61,24 +61,34 @@ class StubCost:
 
 @dataclass(frozen=True)
 class Case:
-    """A workload on a small engine. ``users``: of a closed loop; where there are none, ``demands`` arrive."""
+    """A workload on a small engine.
+
+    Users of a closed loop (``users``), or who hold sessions (``talks``); where there are none, ``demands`` arrive.
+    hash_tokens: of one hash of their prompts.
+    """
 
     cost: StubCost
     scenario: Scenario
     demands: Sequence[Demand] = ()
     users: Sequence[Sequence[Lengths]] = ()
     think_s: float = 0.0
+    talks: Sequence[Sequence[Talk]] = ()
+    hash_tokens: int = 0
 
     def source(self) -> Source:
         """The workload, fresh."""
+        if self.talks:
+            return TalkSource(self.talks)
         if self.users:
             return UserSource(self.users, self.think_s)
         return ListSource(self.demands)
 
     def cluster(self, stepping: Stepping = "macro") -> Cluster:
         """The case ready to run, with its history kept."""
-        cost = cast(CostModel, self.cost)
-        return Cluster(self.scenario, cost, self.source(), stepping=stepping, keep_history=True)
+        cost, source = cast(CostModel, self.cost), self.source()
+        return Cluster(
+            self.scenario, cost, source, stepping=stepping, keep_history=True, hash_tokens=self.hash_tokens
+        )  # fmt: skip
 
     def run(self, stepping: Stepping = "macro") -> Journal:
         """The journal of the case."""
@@ -119,11 +129,11 @@ def stub_cost(
 
 def random_case(rng: Random) -> Case:
     """A case drawn from ``rng``: an ordinary one, or one that hypothesis steers and shrinks."""
-    spans = _spans(rng)
+    spans = spans_of(rng)
     cost = stub_cost(
         spans,
         block_size=rng.choice([1, 4, 16]),
-        operations=_operations(rng, spans),
+        operations=operations_of(rng, spans),
         token_bytes=[rng.choice([1.0, 2.5]) for _ in spans],
         state_bytes=rng.choice([0.0, 3.0]),
     )
@@ -142,7 +152,8 @@ def random_case(rng: Random) -> Case:
     return Case(cost, scenario, demands=_demands(rng))
 
 
-def _spans(rng: Random) -> list[Span]:
+def spans_of(rng: Random) -> list[Span]:
+    """Attention of one kind or several."""
     spans = [Span("full", 0, "prefill"), Span("full", 0, "decode")] if rng.random() < 0.3 else [Span("full")]
     if rng.random() < 0.5:
         spans.append(Span("sliding", rng.choice([5, 16, 33])))
@@ -153,7 +164,7 @@ def _spans(rng: Random) -> list[Span]:
     return spans
 
 
-def _operations(rng: Random, spans: Sequence[Span]) -> tuple[Operation, ...]:
+def operations_of(rng: Random, spans: Sequence[Span]) -> tuple[Operation, ...]:
     """Fixed work of some 10 ms, and kernels of a few ms that change sides between compute and memory."""
     fixed = Operation("fixed", flop_per_token=2e-4, bytes_per_pass=0.01, flop_per_sequence=5e-4)
     experts = Operation("experts", expert_bytes=0.02, experts=8, experts_per_token=2)

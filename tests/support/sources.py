@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import NamedTuple
 
 from ctxsim.workload.demand import Demand
 
@@ -65,6 +66,79 @@ class UserSource:
         if lengths is None:
             return ()
         return (Demand(next(self._indices), arrival_s, *lengths, session=user, turn=turn),)
+
+
+class Turn(NamedTuple):
+    """One turn of a session: what it adds to the context, after how long a pause; edited_tokens: of the context before
+    it, how many at its end are not sent again."""
+
+    question_tokens: int
+    answer_tokens: int
+    think_s: float
+    edited_tokens: int = 0
+
+
+Talk = Sequence[Turn]
+"""The turns of one session."""
+
+
+class TalkSource:
+    """Users who hold one session after another, each turn a pause after the last answer."""
+
+    warnings: tuple[str, ...] = ()
+    releases = True
+
+    def __init__(self, users: Sequence[Sequence[Talk]]) -> None:
+        self._users = [iter(talks) for talks in users]
+        self._num_requests = sum(len(talk) for talks in users for talk in talks)
+        self._indices, self._sessions = count(), count()
+        self._talks: dict[int, tuple[int, Talk]] = {}
+
+    @property
+    def num_requests(self) -> int | None:
+        """Turns of all sessions."""
+        return self._num_requests
+
+    def initial(self) -> Iterator[Demand]:
+        """The first turns of every user's first session, in order of arrival."""
+        first = [demand for user in range(len(self._users)) for demand in self._begin(user, 0.0)]
+        return iter(sorted(first, key=lambda demand: demand.arrival_s))
+
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The next turn of the session, or the first of its user's next one."""
+        user, talk = self._talks[demand.session]
+        number = demand.turn + 1
+        if number == len(talk):
+            return self._begin(user, finished_s)
+        turn = talk[number]
+        context = demand.prompt_tokens + max(demand.output_tokens - 1, 0)
+        known = max(0, context - turn.edited_tokens)
+        # The last token of the answer has no KV; it is part of the context unless it was edited away.
+        sent = known if turn.edited_tokens else demand.prompt_tokens + demand.output_tokens
+        return (self._turn(demand.session, number, finished_s, sent, known),)
+
+    def _begin(self, user: int, now_s: float) -> tuple[Demand, ...]:
+        talk = next(self._users[user], None)
+        if talk is None:
+            return ()
+        session = next(self._sessions)
+        self._talks[session] = user, talk
+        return (self._turn(session, 0, now_s, 0, 0),)
+
+    def _turn(self, session: int, number: int, now_s: float, sent_tokens: int, known_tokens: int) -> Demand:
+        _, talk = self._talks[session]
+        turn = talk[number]
+        prompt_tokens = sent_tokens + turn.question_tokens
+        return Demand(
+            next(self._indices),
+            now_s + turn.think_s,
+            prompt_tokens,
+            turn.answer_tokens,
+            session,
+            number,
+            reusable_tokens=known_tokens,
+            last=number == len(talk) - 1,
+        )
 
 
 def at(arrival_s: float, prompt_tokens: int, output_tokens: int, index: int = 0) -> Demand:
