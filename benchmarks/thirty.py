@@ -95,3 +95,19 @@ def dollars(by_policy: dict[str, dict[str, Any]]) -> dict[str, float]:
 def best_fixed(costs: dict[str, float]) -> str:
     """The fixed policy that costs least; swapping with nowhere to swap to is recomputing."""
     return min(("keep", "recompute", "swap"), key=lambda policy: costs[policy])
+
+
+def describe(seed: int) -> list[str]:
+    """A scenario in a few words."""
+    drawn = overrides(seed)
+    workload = drawn["workload"]
+    think = workload["think_time"]
+    return [
+        str(seed),
+        drawn["model"],
+        f"{drawn['deployment.tensor_parallel']} x {drawn['hardware']}",
+        f"{workload['document_tokens']:,}",
+        f"{think['kind']} {think.get('value', think.get('mean'))}",
+        str(workload["users"]),
+        drawn["serving.host_kv_capacity"],
+    ]

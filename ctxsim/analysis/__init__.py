@@ -1,6 +1,7 @@
 """The closed form: the four quantities, the exact course of one request, operational bounds, and their arithmetic."""
 
 from ctxsim.analysis.analyze import Analysis, analyze
+from ctxsim.analysis.bounds import Bound
 from ctxsim.analysis.grid import analyze_grid
 
-__all__ = ["Analysis", "analyze", "analyze_grid"]
+__all__ = ["Analysis", "Bound", "analyze", "analyze_grid"]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from math import floor, isfinite
 from typing import Any
 
-from ctxsim.analysis.bounds import Bound, session_bounds
+from ctxsim.analysis.bounds import Bound, Group, common_bounds, size_bounds, tightest_first
 from ctxsim.analysis.course import SessionCourse, session_course
+from ctxsim.analysis.gap import Gap, typical_gap
 from ctxsim.analysis.quantities import FourQuantities, four_quantities
+from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
 from ctxsim.geometry import kv_bytes_per_token
@@ -20,14 +22,19 @@ from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
 
 @dataclass(frozen=True)
 class Analysis:
-    """The closed-form answer and what it was worked out from. ``keys``: the keys of ``ctxsim analyze``."""
+    """The closed-form answer and what it was worked out from. ``keys``: the keys of ``ctxsim analyze``.
+
+    cost, course, gap: of the first group of replicas. by_policy: the tightest bound under each residency policy.
+    """
 
     scenario: Scenario
     keys: dict[str, Any]
     cost: CostModel
     session: TypicalSession
     course: SessionCourse
+    gap: Gap | None
     bounds: list[Bound]
+    by_policy: dict[Policy, Bound]
     warnings: tuple[str, ...]
 
     @property
@@ -37,33 +44,65 @@ class Analysis:
 
 
 def analyze(scenario: Scenario) -> Analysis:
-    """The four quantities, the course of a session alone, bounds and money of a scenario; nothing is simulated."""
-    cost = CostModel(scenario)
+    """The four quantities, the course of a session alone, bounds and money of a scenario; nothing is simulated.
+
+    Bounds and money are those of the whole fleet, all else of a replica of its first group.
+    """
     session = typical_session(scenario)
+    groups = [_group(CostModel(kind), session) for kind in scenario.fleet]
+    first = groups[0]
+    cost, course = first.cost, first.course
     four = four_quantities(cost, session.document_tokens, session.answer_tokens)
-    course = session_course(cost, session)
-    bounds = session_bounds(cost, session, course, four.concurrent_sessions)
-    reason = infeasible_reason(cost, four)
+    gap = typical_gap(cost, session)
+    common = common_bounds(groups, session)
+    sizes = size_bounds(groups, session)
+    bounds = tightest_first([*common, sizes[scenario.serving.residency]])
+    by_policy = {policy: tightest_first([*common, size])[0] for policy, size in sizes.items()}
+    reasons = [(group, infeasible_reason(group.cost, session)) for group in groups]
+    reason = next((_of_group(scenario, group, why) for group, why in reasons if why is not None), None)
     keys: dict[str, Any] = {"feasible": reason is None}
     if reason is not None:
         keys["infeasible_reason"] = reason
     keys |= _memory_keys(cost, four)
     keys |= _time_keys(cost, session, course, four)
     keys |= _throughput_keys(scenario, session, bounds)
+    keys["residency"] = {policy: _bound_keys(bound) for policy, bound in by_policy.items()}
+    keys["gap"] = None if gap is None else gap.keys()
     keys["breakdown"] = _breakdown(cost, session, bounds)
-    return Analysis(scenario, keys, cost, session, course, bounds, scenario.warnings)
+    warnings = (*scenario.warnings, *_fleet_warnings(scenario))
+    return Analysis(scenario, keys, cost, session, course, gap, bounds, by_policy, warnings)
 
 
-def infeasible_reason(cost: CostModel, four: FourQuantities) -> str | None:
-    """Why not even one session fits, in one sentence with the remedy; None where one does."""
-    memory = cost.memory
-    if memory.weights_fit and four.concurrent_sessions >= 1:
+def _group(cost: CostModel, session: TypicalSession) -> Group:
+    capacity_bytes = max(0.0, cost.memory.kv_capacity_bytes)
+    concurrent = capacity_bytes / cost.layout.held_bytes(session.document_tokens)
+    return Group(cost, session_course(cost, session), concurrent)
+
+
+def _fleet_warnings(scenario: Scenario) -> Iterable[str]:
+    if scenario.others:
+        yield (
+            f"bounds and prices are those of all {len(scenario.fleet)} groups of replicas; everything else is that of "
+            f"a replica of the first, {scenario.deployment.tensor_parallel} x {scenario.hardware.name}"
+        )
+
+
+def _of_group(scenario: Scenario, group: Group, reason: str) -> str:
+    """The reason, with the machine that it is about where there are several."""
+    kind = group.cost.scenario
+    return f"on {kind.deployment.tensor_parallel} x {kind.hardware.name}, {reason}" if scenario.others else reason
+
+
+def infeasible_reason(cost: CostModel, session: TypicalSession) -> str | None:
+    """Why not even one session fits on a replica, in one sentence with the remedy; None where one does."""
+    memory, kv_bytes = cost.memory, cost.layout.held_bytes(session.document_tokens)
+    if memory.weights_fit and memory.kv_capacity_bytes >= kv_bytes:
         return None
     if not memory.weights_fit:
         need = f"weights need {show(memory.weight_bytes, 'bytes')}, usable HBM is {show(memory.usable_bytes, 'bytes')}"
     else:
         left = show(max(memory.kv_capacity_bytes, 0.0), "bytes")
-        need = f"one session needs {show(four.kv_bytes_per_session, 'bytes')} of KV cache, {left} are left for it"
+        need = f"one session needs {show(kv_bytes, 'bytes')} of KV cache, {left} are left for it"
     enough = _accelerators_that_fit(cost.scenario)
     if enough is None:
         return f"{need}: no tensor_parallel of {cost.scenario.hardware.name} is enough"
@@ -119,16 +158,19 @@ def _time_keys(cost: CostModel, session: TypicalSession, course: SessionCourse, 
 
 
 def _throughput_keys(scenario: Scenario, session: TypicalSession, bounds: list[Bound]) -> dict[str, Any]:
-    tightest = bounds[0]
-    per_s = tightest.sessions_per_s if isfinite(tightest.sessions_per_s) else 0.0
+    per_s = bounds[0].sessions_per_s if isfinite(bounds[0].sessions_per_s) else 0.0
     usd = fleet_usd_per_s(scenario) / per_s if per_s else None
     outputs = session.rounds * session.answer_tokens
     return {
-        "sessions_per_hour_bound": per_s * SECONDS_PER_HOUR,
-        "bottleneck": tightest.resource,
+        **_bound_keys(bounds[0]),
         "cost_usd_per_session": usd,
         "cost_usd_per_million_output_tokens": usd / outputs * MILLION if usd is not None and outputs else None,
     }
+
+
+def _bound_keys(bound: Bound) -> dict[str, Any]:
+    per_s = bound.sessions_per_s if isfinite(bound.sessions_per_s) else 0.0
+    return {"sessions_per_hour_bound": per_s * SECONDS_PER_HOUR, "bottleneck": bound.resource}
 
 
 def prefill_costs(cost: CostModel, session: TypicalSession) -> list[OperationCost]:

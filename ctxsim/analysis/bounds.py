@@ -5,22 +5,23 @@ Decoding shares weight reads, so each resource is asked for the least it must do
     users          N / (R_alone + rounds x think)                 (closed loop; in an open one, the arrival rate)
     compute        1 / FLOP time of a session
     hbm_bandwidth  1 / (own bytes / M + passes x W / (B_max x M)),  B_max = min(max_num_seqs, KV capacity)
-    hbm_size       sessions held: KV x time. A session is resident while it decodes; while its user thinks it is
-                   resident too (keep), is brought back over the host link at least once (swap), or is not (recompute)
-    host_link      with hbm_size: a share f of the thinks swapped, so X <= C / (f b) and X <= K / (R + (1 - f) Z),
-                   and no more sessions outside HBM than host memory and disk hold: X f Z <= H
+    hbm_size       sessions held: KV x time, while they decode and while their users think (see residency)
 
-They hold in the steady state: a run that ends may finish a last session before its last think time is over.
+They hold in the steady state: a run that ends may finish a last session before its last think time is over. Those of
+groups of replicas add up, as a session stays with its group; users wait for the fastest of them. Of distributed lengths
+and of traces they are those of the mean session, which may be passed where lengths depend on each other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 from ctxsim.analysis.course import SessionCourse
+from ctxsim.analysis.residency import POLICIES, GapWays, Policy, Shares, ways_of
 from ctxsim.analysis.session import TypicalSession
-from ctxsim.cost import CostModel, nodes
+from ctxsim.cost import CostModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,72 +33,82 @@ class Bound:
     work: str
 
 
-def session_bounds(
-    cost: CostModel, session: TypicalSession, course: SessionCourse, concurrent_sessions: float
-) -> list[Bound]:
-    """All bounds of the fleet, the tightest first."""
-    replicas = cost.scenario.deployment.replicas
-    bounds = [
-        _users(session, course),
-        _compute(course, replicas),
-        _hbm_bandwidth(cost, course, concurrent_sessions, replicas),
-        _hbm_size(cost, session, course, concurrent_sessions, replicas),
-    ]
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Equal replicas: their costs, the course of a session alone on one, and how many sessions' KV one holds."""
+
+    cost: CostModel
+    course: SessionCourse
+    concurrent_sessions: float
+
+    @property
+    def replicas(self) -> int:
+        """How many there are."""
+        return self.cost.scenario.deployment.replicas
+
+
+def tightest_first(bounds: Sequence[Bound]) -> list[Bound]:
+    """The bounds in ascending order."""
     return sorted(bounds, key=lambda b: b.sessions_per_s)
 
 
-def _users(session: TypicalSession, course: SessionCourse) -> Bound:
+def common_bounds(groups: Sequence[Group], session: TypicalSession) -> list[Bound]:
+    """The bounds that hold under every residency policy."""
+    return [
+        _users(groups, session),
+        _total("compute", groups, [_compute(group) for group in groups]),
+        _total("hbm_bandwidth", groups, [_bandwidth(group) for group in groups]),
+    ]
+
+
+def size_bounds(groups: Sequence[Group], session: TypicalSession) -> dict[Policy, Bound]:
+    """The bound that the size of HBM sets under each policy, relieved by what that may do with KV that nobody uses."""
+    shares = [Shares.of(group.cost, group.course, session) for group in groups]
+    found: dict[tuple[GapWays, ...], Bound] = {}
+    by_policy = {}
+    for policy in POLICIES:
+        ways = tuple(ways_of(group.cost, session, policy) for group in groups)
+        if ways not in found:
+            sizes = [_size(replace(share, ways=way)) for share, way in zip(shares, ways, strict=True)]
+            found[ways] = _total("hbm_size", groups, sizes)
+        by_policy[policy] = found[ways]
+    return by_policy
+
+
+def _total(resource: str, groups: Sequence[Group], rates: Sequence[tuple[float, str]]) -> Bound:
+    """The sum over groups of their replicas' rates, which come with how they are worked out."""
+    parts = [(group.replicas, *rate) for group, rate in zip(groups, rates, strict=True)]
+    work = " + ".join(f"{replicas} replicas {words}" for replicas, _, words in parts)
+    return Bound(resource, sum(replicas * per_s for replicas, per_s, _ in parts), work)
+
+
+def _size(shares: Shares) -> tuple[float, str]:
+    seconds = shares.least_s()
+    return 1 / seconds if seconds else inf, shares.work(seconds)
+
+
+def _users(groups: Sequence[Group], session: TypicalSession) -> Bound:
     if session.users is None:
         rate = inf if session.arrivals_per_s is None else session.arrivals_per_s
         return Bound("arrivals", rate, f"arrival rate {rate:.6g} /s")
-    wall_s = course.busy_s + session.rounds * session.think_s
-    work = f"{session.users} users / ({course.busy_s:.6g} s alone + {session.rounds} x {session.think_s:.6g} s think)"
+    busy_s = min(group.course.busy_s for group in groups)
+    wall_s = busy_s + session.rounds * session.think_s
+    work = f"{session.users} users / ({busy_s:.6g} s alone + {session.rounds} x {session.think_s:.6g} s think)"
     return Bound("users", session.users / wall_s if wall_s else inf, work)
 
 
-def _compute(course: SessionCourse, replicas: int) -> Bound:
-    work = f"{replicas} replicas / {course.compute_s:.6g} s of FLOP per session"
-    return Bound("compute", replicas / course.compute_s if course.compute_s else inf, work)
+def _compute(group: Group) -> tuple[float, str]:
+    seconds = group.course.compute_s
+    return 1 / seconds if seconds else inf, f"/ {seconds:.6g} s of FLOP per session"
 
 
-def _hbm_bandwidth(cost: CostModel, course: SessionCourse, concurrent_sessions: float, replicas: int) -> Bound:
-    most = max(1.0, min(cost.scenario.serving.max_num_seqs, concurrent_sessions))
+def _bandwidth(group: Group) -> tuple[float, str]:
+    cost, course = group.cost, group.course
+    most = max(1.0, min(cost.scenario.serving.max_num_seqs, group.concurrent_sessions))
     streamed = cost.streamed_bytes(cost.batch(1, 1, sequences=most))
     seconds = (course.own_bytes + course.passes * streamed / most) / cost.rates.hbm_bytes_per_s
     work = (
-        f"{replicas} replicas x {cost.rates.hbm_bytes_per_s:.6g} B/s / ({course.own_bytes:.6g} B own + "
+        f"x {cost.rates.hbm_bytes_per_s:.6g} B/s / ({course.own_bytes:.6g} B own + "
         f"{course.passes} passes x {streamed:.6g} B of weights / {most:.6g} sequences)"
     )
-    return Bound("hbm_bandwidth", replicas / seconds if seconds else inf, work)
-
-
-def _hbm_size(
-    cost: CostModel, session: TypicalSession, course: SessionCourse, concurrent_sessions: float, replicas: int
-) -> Bound:
-    held_s = course.resident_s
-    think_s = (session.rounds - 1) * session.think_s
-    most = concurrent_sessions / held_s if held_s else inf
-    work = f"{replicas} replicas x {concurrent_sessions:.6g} sessions / {held_s:.6g} s resident"
-    residency = cost.scenario.serving.residency
-    if residency in ("keep", "swap") and think_s:
-        slots = concurrent_sessions + (_outside_slots(cost, session, think_s) if residency == "swap" else 0.0)
-        kept = slots / (held_s + think_s)
-        if kept < most:
-            most = kept
-            work = (
-                f"{replicas} replicas x {slots:.6g} sessions (in HBM, or sustained by swapping over the host link) / "
-                f"({held_s:.6g} s resident + {think_s:.6g} s think)"
-            )
-    return Bound("hbm_size", replicas * most, work)
-
-
-def _outside_slots(cost: CostModel, session: TypicalSession, think_s: float) -> float:
-    """Sessions that can think outside HBM: what the link brings back in time, and what there is room for.
-
-    From the constraints above: f = C (R + Z) / (K b + C Z), and X = (K + min(C Z / b, H)) / (R + Z).
-    """
-    kv_bytes = cost.layout.held_bytes(session.document_tokens + session.question_tokens)
-    returned = cost.host_link_bytes_per_s * think_s / ((session.rounds - 1) * kv_bytes)
-    serving = cost.scenario.serving
-    room_bytes = nodes(cost.scenario) * (serving.host_kv_capacity + serving.disk_kv_capacity)
-    return float(min(returned, room_bytes / cost.scenario.deployment.replicas / kv_bytes))
+    return 1 / seconds if seconds else inf, work

@@ -14,7 +14,8 @@ class SessionCourse:
     """What one session takes with a replica to itself, its KV kept between rounds.
 
     first_token_s, last_token_s: of its first request. busy_s: all rounds; resident_s: of it, after the first prefill.
-    passes: iterations. compute_s: FLOP time. own_bytes: HBM bytes besides streamed weights.
+    passes: iterations. compute_s: FLOP time; own_bytes: HBM bytes besides streamed weights; both the least of any
+    cutting of prompts into chunks, since a busy engine may cut them elsewhere.
     """
 
     first_token_s: float
@@ -50,7 +51,7 @@ def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
     """
     answer = session.answer_tokens
     prompt = session.document_tokens + session.question_tokens
-    first = _leg(cost, prompt, 0, cost.scenario.serving.max_num_batched_tokens)
+    first = _prompt(cost, prompt, 0)
     total = _Leg()
     total.add(first)
     total.add(_leg(cost, max(answer - 1, 0), prompt, 1))
@@ -58,7 +59,7 @@ def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
     context = prompt + max(answer - 1, 0)
     for _ in range(session.rounds - 1):
         question = session.question_tokens + (1 if answer else 0)
-        total.add(_leg(cost, question, context, cost.scenario.serving.max_num_batched_tokens))
+        total.add(_prompt(cost, question, context))
         total.add(_leg(cost, max(answer - 1, 0), context + question, 1))
         context += question + max(answer - 1, 0)
     return SessionCourse(
@@ -70,6 +71,21 @@ def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
         compute_s=total.compute_s,
         own_bytes=total.own_bytes,
     )
+
+
+def _prompt(cost: CostModel, tokens: int, past: int) -> _Leg:
+    """A prompt in chunks, the last of which is what is left over; its work is that with the short chunk first.
+
+    Each chunk reads the KV of all before it, so that is the least that can be read.
+    """
+    chunk = cost.scenario.serving.max_num_batched_tokens
+    leg = _leg(cost, tokens, past, chunk)
+    short = tokens % chunk
+    if short and tokens > chunk:
+        least = _leg(cost, short, past, chunk)
+        least.add(_leg(cost, tokens - short, past + short, chunk))
+        leg.compute_s, leg.own_bytes = least.compute_s, least.own_bytes
+    return leg
 
 
 def _leg(cost: CostModel, tokens: int, past: int, per_iteration: int) -> _Leg:

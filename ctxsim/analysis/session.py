@@ -13,7 +13,8 @@ class TypicalSession:
     """A session with mean lengths: a document, then rounds of question, answer and think time.
 
     A request is a session of one round whose document is its prompt. users: in a closed loop; arrivals_per_s:
-    sessions per second in an open one (the other is None).
+    sessions per second in an open one (the other is None). most_tokens: the longest that a context of the workload can
+    become; None where nothing limits it.
     """
 
     document_tokens: int
@@ -23,6 +24,12 @@ class TypicalSession:
     think_s: float
     users: int | None
     arrivals_per_s: float | None
+    most_tokens: int | None = None
+
+    @property
+    def known_tokens(self) -> int:
+        """Context whose KV has been computed when the first gap begins: that of an answer's last token is not."""
+        return self.document_tokens + self.question_tokens + max(self.answer_tokens - 1, 0)
 
 
 def typical_session(scenario: Scenario) -> TypicalSession:
@@ -37,8 +44,18 @@ def typical_session(scenario: Scenario) -> TypicalSession:
             workload.think_time.mean_s,
             workload.users,
             None if workload.arrival is None else workload.arrival.rate,
+            _most_tokens(workload),
         )
     return _request(workload) if isinstance(workload, Requests) else _trace(workload)
+
+
+def _most_tokens(workload: Sessions) -> int | None:
+    document, question, answer = (
+        length.max_tokens for length in (workload.document_tokens, workload.question_tokens, workload.answer_tokens)
+    )
+    if document is None or question is None or answer is None:
+        return None
+    return document + workload.rounds * (question + answer)
 
 
 def _request(workload: Requests) -> TypicalSession:

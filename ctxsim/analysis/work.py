@@ -16,6 +16,8 @@ def show_work(analysis: Analysis) -> list[str]:
         *_decode_and_switch(analysis),
         *_course(analysis),
         *_bounds(analysis),
+        *_policies(analysis),
+        *_gap(analysis),
     ]
 
 
@@ -87,3 +89,36 @@ def _course(a: Analysis) -> list[str]:
 def _bounds(a: Analysis) -> list[str]:
     lines = [f"sessions_per_hour_bound = 3600 x the least of ({a.keys['bottleneck']} binds)"]
     return lines + [f"  {b.resource}: {b.work} = {b.sessions_per_s:.6g} sessions/s" for b in a.bounds]
+
+
+def _policies(a: Analysis) -> list[str]:
+    if a.gap is None:
+        return []
+    lines = ["sessions_per_hour_bound by policy = 3600 x the least of the same bounds, with the policy's own hbm_size"]
+    return lines + [
+        f"  {policy}: {bound.resource}: {bound.work} = {bound.sessions_per_s:.6g} sessions/s"
+        for policy, bound in a.by_policy.items()
+    ]
+
+
+def _gap(a: Analysis) -> list[str]:
+    """What one gap costs in each way, from prices a second."""
+    gap = a.gap
+    if gap is None:
+        return []
+    price, ways = a.scenario.price, gap.ways
+    replica = f"{a.scenario.deployment.tensor_parallel} x {price.accelerator_usd_per_s:.6g} USD/s"
+    pool = f"{gap.kept_bytes:,.0f} B / {a.cost.memory.kv_capacity_bytes:,.0f} B"
+    recompute_s = ways.recompute_usd / (a.scenario.deployment.tensor_parallel * price.accelerator_usd_per_s or 1)
+    lines = [
+        f"gap.hold_usd = {pool} x {replica} x {gap.idle_s:.6g} s = {ways.hold_usd:.6g} USD",
+        f"gap.recompute_usd = {replica} x {recompute_s:.6g} s for {gap.tokens:,} tokens in chunks = "
+        f"{ways.recompute_usd:.6g} USD",
+    ]
+    if gap.copies_s is not None:
+        away_s = max(0.0, gap.idle_s - gap.copies_s)
+        lines.append(
+            f"gap.swap_usd = {pool} x {replica} x {gap.copies_s:.6g} s of copies + {gap.kept_bytes:,.0f} B x "
+            f"{price.host_memory_usd_per_byte_s:.6g} USD/B/s x {away_s:.6g} s = {ways.swap_usd:.6g} USD"
+        )
+    return lines

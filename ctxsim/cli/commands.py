@@ -155,6 +155,18 @@ def simulate(
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of the replications' intervals.")] = 0.95,
     workers: Annotated[int, typer.Option(min=1, help="Processes that replications run in.")] = 1,
+    trace_out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json[.gz]", help="Write a trace for ui.perfetto.dev there.")
+    ] = None,
+    trace_from: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Trace what ends then or later.  [default: 0]")
+    ] = None,
+    trace_until: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Trace what begins before.  [default: the end]")
+    ] = None,
+    trace_max_events: Annotated[
+        int | None, typer.Option(min=1, help="Trace the earliest of them.  [default: 500000]")
+    ] = None,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -164,6 +176,7 @@ def simulate(
     """
     from ctxsim.cli.simulating import Order, carry_out
     from ctxsim.spec.scenario import load_scenario
+    from ctxsim.tracing import asked
 
     overrides = overrides_of(settings)
     if seed is not None:
@@ -177,6 +190,7 @@ def simulate(
         replications,
         confidence,
         workers,
+        asked(trace_out, trace_from, trace_until, trace_max_events, replications),
     )
     return carry_out(order, as_json)
 

@@ -26,6 +26,7 @@ _UNITS = (
     (r"flop_per_s(\.\w+)?$", "flop_per_s"),
     (r"bytes_per_s$", "bytes_per_s"),
     (r"_bytes$", "bytes"),
+    (r"(descriptor|latency)_s$", "seconds"),
     (r"power_w$", "watts"),
     (r"^price\.accelerator$", "usd_per_s"),
     (r"^price\.(host_memory|disk)$", "usd_per_byte_s"),

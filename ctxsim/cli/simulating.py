@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from ctxsim.sim import simulate as run_simulation
 from ctxsim.sim.replications import spooling
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions
+from ctxsim.tracing import TraceOrder, write_trace
 
 GATE_FAILED = 4
 LIMITS = ("ttft_s", "tpot_s")
@@ -36,6 +37,7 @@ class Order:
     replications: int | None
     confidence: float
     workers: int
+    trace: TraceOrder | None
 
 
 def carry_out(order: Order, as_json: bool) -> Answer:
@@ -52,7 +54,9 @@ def carry_out(order: Order, as_json: bool) -> Answer:
     def text() -> Any:
         from ctxsim.cli.views.simulation import simulation_view
 
-        return simulation_view(order.scenario, result, order.out)
+        yield from simulation_view(order.scenario, result, order.out)
+        if order.trace is not None:
+            yield f"\nTrace written to {order.trace.path}: open it in https://ui.perfetto.dev"
 
     return Answer(
         "simulate",

@@ -13,7 +13,7 @@ from ctxsim.cost.course import alone_s
 from ctxsim.cost.model import CostModel
 from ctxsim.cost.money import replica_usd_per_s
 from ctxsim.cost.topology import HBM, HOST, Fabric
-from ctxsim.cost.transfers import setup_s
+from ctxsim.cost.transfers import CopySetup
 from ctxsim.spec.scenario import Scenario
 
 
@@ -45,6 +45,8 @@ class GapPrices:
         self._scenario = scenario
         self._cost = cost
         self._fabric = Fabric.of(scenario)
+        self._bytes_per_s: dict[tuple[int, int], float] = {}
+        self._setup = CopySetup(scenario)
         self._replica = replica
         self._usd_per_s = replica_usd_per_s(scenario)
         self._can_swap = serving.host_kv_capacity > 0
@@ -58,8 +60,11 @@ class GapPrices:
     def copy_s(self, source: int, target: int, moved_bytes: float, tokens: int) -> float:
         """Seconds of a copy that has its link to itself."""
         blocks = -(-tokens // self._scenario.serving.block_size)
-        bytes_per_s = float(self._fabric.lone_bytes_per_s(self._replica, source, target))
-        return setup_s(self._scenario, source, target, blocks) + moved_bytes / bytes_per_s
+        bytes_per_s = self._bytes_per_s.get((source, target))
+        if bytes_per_s is None:
+            bytes_per_s = float(self._fabric.lone_bytes_per_s(self._replica, source, target))
+            self._bytes_per_s[source, target] = bytes_per_s
+        return self._setup.seconds(source, blocks) + moved_bytes / bytes_per_s
 
     def copies_s(self, moved_bytes: float, tokens: int) -> float:
         """Seconds of the copies of one gap: out and in; in alone under inclusive tiers, which copied out before."""

@@ -27,23 +27,26 @@ def transfer_s(amount_bytes: Any, bytes_per_s: Any) -> Any:
     return amount_bytes / bytes_per_s
 
 
-def descriptors(scenario: Scenario, blocks: int) -> int:
-    """Pieces in which each rank copies that many KV blocks.
+class CopySetup:
+    """What a copy takes before its bytes flow: latency + descriptors x overhead of each.
 
-    Per block the scenario's number, or one for each layer that keeps KV (a window layer's blocks count in full).
+    Per block a rank copies the scenario's number of pieces, or one for each layer that keeps KV (a window layer's
+    blocks count in full). The latency is that of a read from disk, where the host gives one; a write ends in the
+    drive's buffer and waits for nothing. Ranks submit their descriptors at the same time.
     """
-    per_block = scenario.serving.copy_descriptors_per_block
-    if per_block is None:
+
+    def __init__(self, scenario: Scenario) -> None:
+        serving = scenario.serving
         layers = scenario.model.layer_counts.items()
-        per_block = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
-    return blocks * per_block
+        kept = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
+        self._per_block = kept if serving.copy_descriptors_per_block is None else serving.copy_descriptors_per_block
+        self._overhead_s = serving.copy_descriptor_overhead
+        self._disk_s = scenario.hardware.nvme_latency_s or 0.0
 
+    def descriptors(self, blocks: int) -> int:
+        """Pieces in which each rank copies that many KV blocks."""
+        return blocks * self._per_block
 
-def setup_s(scenario: Scenario, source: int, target: int, blocks: int) -> float:
-    """Seconds before the bytes of a copy flow: latency + descriptors x overhead of each.
-
-    The latency is that of a read from disk, where the host gives one; a write ends in the drive's buffer and waits for
-    nothing. Ranks submit their descriptors at the same time. Affine in ``blocks``.
-    """
-    latency_s = scenario.hardware.nvme_latency_s if source == DISK else None
-    return (latency_s or 0.0) + descriptors(scenario, blocks) * scenario.serving.copy_descriptor_overhead
+    def seconds(self, source: int, blocks: int) -> float:
+        """Seconds of the set-up of a copy of that many blocks from a tier."""
+        return (self._disk_s if source == DISK else 0.0) + self.descriptors(blocks) * self._overhead_s

@@ -12,42 +12,49 @@ def admit_next(core: EngineCore, plan: Plan, reserved_bytes: float) -> Request |
     """Admits the next request, with ``reserved_bytes`` left free; None where it has to wait.
 
     First come first served. Where the residency policy may refuse to give sessions up for a newcomer, newcomers wait
-    apart, and those who have KV in HBM pass them: else neither would ever be served.
+    apart, and those who have KV in HBM pass them: else neither would ever be served. Who had to wait is looked at again
+    when something may have changed, and not at every boundary.
     """
     if core.seats <= 0:
         return None
-    request = _of_the_held(core, reserved_bytes) or _of_the_waiting(core, reserved_bytes)
+    request = _of_the_held(core, plan, reserved_bytes) or _of_the_waiting(core, plan, reserved_bytes)
     if request is not None:
         plan.admitted.append(request)
     return request
 
 
-def _of_the_held(core: EngineCore, reserved_bytes: float) -> Request | None:
-    """The first of the held, looked at again only when something may have changed."""
-    version = core.cache.holdings.version
-    if not core.held or core.held_version == version:
+def _of_the_held(core: EngineCore, plan: Plan, reserved_bytes: float) -> Request | None:
+    """The first of the held."""
+    if not core.held or core.held_version == core.holdings.version:
         return None
-    if _claim(core, core.held[0]) and _try(core, core.held[0], reserved_bytes):
+    if _claim(core, core.held[0]) and _try(core, plan, core.held[0], reserved_bytes):
         return core.held.popleft()
-    core.held_version = core.cache.holdings.version
+    core.held_version = core.holdings.version
     return None
 
 
-def _of_the_waiting(core: EngineCore, reserved_bytes: float) -> Request | None:
+def _of_the_waiting(core: EngineCore, plan: Plan, reserved_bytes: float) -> Request | None:
     holds = core.cache.policy.holds
     while len(core.waiting):
         request = core.waiting.first()
+        if core.tried == (request, core.holdings.version):
+            return None
+        if core.claimant is not request:
+            plan.let_go |= core.unclaim()
         if not _claim(core, request):
             return None
-        newcomer = holds and not _is_resident(request)
-        if not (newcomer and core.held) and _try(core, request, reserved_bytes):
+        newcomer = holds and not _is_resident(core, request)
+        if not (newcomer and core.held) and _try(core, plan, request, reserved_bytes):
+            core.claimant = None
             return core.waiting.pop()
         if not newcomer:
+            core.claimant = request if request.home is not None else None
+            core.tried = request, core.holdings.version
             return None
         if request.home is not None and core.held:
             core.cache.unclaim(request)
         core.held.append(core.waiting.pop())
-        core.held_version = core.cache.holdings.version
+        core.held_version = core.holdings.version
     return None
 
 
@@ -58,18 +65,27 @@ def _claim(core: EngineCore, request: Request) -> bool:
     return request.home is core.cache
 
 
-def _is_resident(request: Request) -> bool:
-    """Whether it has KV in HBM already, or shares prefixes with whoever comes: then nothing may be refused to it."""
+def _is_resident(core: EngineCore, request: Request) -> bool:
+    """Whether it has KV in HBM already, of use to it or not, or shares prefixes with whoever comes: then nothing may be
+    refused to it."""
     assert request.tail is not None
-    return request.hashes is not None or any(extent.lies_in(HBM) for extent in request.tail.path())
+    if request.hashes is not None or any(extent.lies_in(HBM) for extent in request.tail.path()):
+        return True
+    stale = core.cache.stale(request)
+    return stale is not None and stale.lies_in(HBM)
 
 
-def _try(core: EngineCore, request: Request, reserved_bytes: float) -> bool:
+def _try(core: EngineCore, plan: Plan, request: Request, reserved_bytes: float) -> bool:
     """Whether a request that has claimed its prefix runs from now on; the claim stays while room is being made."""
-    missing_bytes = core.cache.missing_bytes(request) - (core.free_bytes - reserved_bytes)
+    forced = _is_resident(core, request)
+    prompt_bytes = core.cache.missing_bytes(request) + reserved_bytes
+    if prompt_bytes > core.free_bytes:
+        core.cache.drop_stale(request)
+    missing_bytes = prompt_bytes - core.free_bytes
     if missing_bytes > 0:
-        room = core.cache.make_room(missing_bytes, forced=_is_resident(request))
+        room = core.cache.make_room(missing_bytes, forced)
         if room is Room.REFUSED:
+            plan.let_go |= request is core.claimant
             core.cache.unclaim(request)
         if room is not Room.FREE:
             return False

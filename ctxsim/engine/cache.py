@@ -75,6 +75,16 @@ class KvCache:
         footprint_bytes = self._layout.footprint_bytes(request.prefill_tokens)
         return footprint_bytes - sum(extent.kept_bytes for extent in request.tail.path() if extent.lies_in(HBM))
 
+    def stale(self, request: Request) -> Extent | None:
+        """What follows the claim of a prompt without hashes in its session."""
+        assert request.tail is not None
+        return None if request.hashes is not None else request.tail.children.get(~request.session)
+
+    def drop_stale(self, request: Request) -> None:
+        """What its session has in HBM beyond its claim is of no use to its prompt, which goes on otherwise."""
+        if (stale := self.stale(request)) is not None and stale.lies_in(HBM):
+            self.holdings.discard(stale)
+
     def admit(self, request: Request) -> float:
         """The claim is used: what lies below HBM is fetched; returns the bytes of blocks that are the request's own.
 
@@ -88,7 +98,7 @@ class KvCache:
             if not request.preemptions:
                 request.hit_tokens[tier] += max(0, min(extent.end, usable) - extent.start)
         request.resume(usable)
-        if request.hashes is None and (stale := request.tail.children.get(~request.session)) is not None:
+        if (stale := self.stale(request)) is not None:
             self.holdings.discard(stale)
         return self.own_bytes(request, request.prefill_tokens)
 
@@ -98,7 +108,9 @@ class KvCache:
         if request.hashes is not None:
             tokens = min(tokens, len(request.hashes) * self._hash_tokens)
         end = tokens // self._quantum * self._quantum
+        growing = request.computed_tokens < request.prefill_tokens
         if end <= request.tail.end:
+            request.tail.growing = request.tail.growing and growing
             return 0.0
         own_bytes = self.own_bytes(request, end)
         tail = self.holdings.tree.grow(request, request.tail, end, HBM)
@@ -107,7 +119,8 @@ class KvCache:
         if tail is not request.tail:
             tail.users = 1
             request.tail = tail
-        tail.growing = request.computed_tokens < request.prefill_tokens
+        tail.growing = growing
+        self.holdings.version += 1
         self.holdings.hbm_bytes += own_bytes
         self.holdings.used = True
         return own_bytes
@@ -123,6 +136,7 @@ class KvCache:
         assert request.tail is not None
         tail = request.tail
         request.tail = request.home = None
+        tail.growing = False
         if tail.parent is None:
             self.holdings.version += 1
             return own_bytes

@@ -26,16 +26,18 @@ class Plan:
     """What the next iteration runs: these chunks of prefill and, if ``decoding``, all sequences that decode.
 
     repeats: how often this very plan can run in a row if nothing else happens. open: whether an arrival would change
-    it. admitted, preempted, paused, resumed: what the scheduler did to get here.
+    it. admitted, preempted, paused, resumed: what the scheduler did to get here. let_go: whether a request was let go
+    that this engine was making room for: another one may take it.
     """
 
-    __slots__ = ("admitted", "chunks", "decoding", "open", "paused", "preempted", "repeats", "resumed")
+    __slots__ = ("admitted", "chunks", "decoding", "let_go", "open", "paused", "preempted", "repeats", "resumed")
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
         self.decoding = True
         self.repeats = UNBOUNDED
         self.open = True
+        self.let_go = False
         self.admitted: list[Request] = []
         self.preempted: list[Request] = []
         self.paused: list[Request] = []
@@ -65,6 +67,8 @@ class EngineCore:
     keeps waiting, first come first. running: admitted requests, oldest first, each of which is one of: fetching (its KV
     is being swapped in), prefilling, decoding (in ``decodes``), or paused with the tokens it has stored (its next block
     is being made free).
+    tried: the first of the queue when it had to wait last, and the holdings' version then; claimant: the one of the
+    queue that holds its prefix while room is being made for it.
     own_bytes: blocks of running requests that are theirs alone; the other blocks are the cache's. A prompt's blocks
     are all taken at admission, so that a half-computed prompt never runs dry.
     """
@@ -82,6 +86,8 @@ class EngineCore:
         self.shares_queue = shares_queue
         self.held: deque[Request] = deque()
         self.held_version = -1
+        self.tried: tuple[Request | None, int] = (None, -1)
+        self.claimant: Request | None = None
         self.running: dict[Request, None] = {}
         self.fetching: dict[Request, None] = {}
         self.prefilling: dict[Request, None] = {}
@@ -161,30 +167,48 @@ class EngineCore:
             request.known_tokens = max(request.known_tokens, stored)
             self.cache.offload_idle(request.session)
         request.preempt(stored)
-        if len(self.waiting) and self.waiting.first().home is self.cache:
-            self.cache.unclaim(self.waiting.first())
+        self.unclaim()
         self.waiting.put_back(request)
+
+    def unclaim(self) -> bool:
+        """Who waits while room is being made lets go of the prefix it holds; returns whether there was someone."""
+        request, self.claimant = self.claimant, None
+        if request is not None:
+            self.cache.unclaim(request)
+        return request is not None
 
     def advance(self, plan: Plan, iterations: int) -> Outcome:
         """The plan has run that many times in a row; returns what came of it."""
         finished: list[Request] = []
         if plan.decoding:
+            self.displace(iterations)
             self.own_bytes += self.decodes.demand_bytes(iterations)
             finished = self.decodes.advance(iterations)
-        excess_bytes = -self.free_bytes
-        if excess_bytes > ROUNDING_BYTES:
-            self.cache.drop_oldest(excess_bytes)
+        if iterations > 1:
+            # What was computed before the last of them is there before those who end with it leave theirs.
+            self._share(plan, iterations - 1)
         idle_bytes = self.holdings.idle_bytes + self.holdings.arriving_bytes
         outcome = Outcome(self.used_bytes, idle_bytes, finished)
         for request in finished:
             self._release(request, request.largest_context)
+        self._share(plan, 1)
+        for request, _ in plan.chunks:
+            if request.computed_tokens == request.prefill_tokens:
+                self._end_prefill(request, outcome)
+        return outcome
+
+    def displace(self, iterations: int) -> None:
+        """Idle KV makes room for what decoding sequences take in so many iterations."""
+        excess_bytes = self.decodes.demand_bytes(iterations) - self.free_bytes
+        if excess_bytes > ROUNDING_BYTES:
+            self.cache.drop_oldest(excess_bytes)
+
+    def _share(self, plan: Plan, iterations: int) -> None:
+        """So many more chunks of prompts are computed."""
         for request, tokens in plan.chunks:
             request.computed_tokens += tokens * iterations
             if request.hashes is not None:
                 self.own_bytes -= self.cache.share(request, request.computed_tokens)
-            if request.computed_tokens == request.prefill_tokens:
-                self._end_prefill(request, outcome)
-        return outcome
 
     def _end_prefill(self, request: Request, outcome: Outcome) -> None:
         del self.prefilling[request]

@@ -152,8 +152,9 @@ class PrefixTree:
     def grow(self, request: Request, tail: Extent, end: int, tier: int) -> Extent:
         """The request's prefix is kept in a tier up to ``end``; returns its last extent.
 
-        An extent that only this request uses is lengthened, else a new one follows it. Where another request has kept
-        the same tokens meanwhile, these stay the request's own: the tail comes back as it was.
+        An extent that only this request uses is lengthened, else a new one follows it; as long as its prompt is being
+        computed only one that it has begun itself. Where another request has kept the same tokens meanwhile, these stay
+        the request's own: the tail comes back as it was.
         """
         if request.hashes is None:
             key, hashes = ~request.session, None
@@ -162,7 +163,8 @@ class PrefixTree:
             key, hashes = int(fresh[0]), fresh
         if key in tail.children:
             return tail
-        if tail.users == 1 and tail.tiers == 1 << tier and tail.move is None and not (tail.children or tail.doomed):
+        mine = tail.users == 1 and (request.hashes is None or tail.growing)
+        if mine and tail.tiers == 1 << tier and tail.move is None and not (tail.children or tail.doomed):
             self._stretch(request, tail, end)
             return tail
         child = Extent(tail, key, tail.end, end, hashes)
@@ -187,7 +189,7 @@ class PrefixTree:
             head.hashes, extent.hashes = extent.hashes[:blocks], extent.hashes[blocks:]
             extent.key = int(extent.hashes[0])
         head.users, head.tiers = extent.users, extent.tiers
-        head.used_at, head.idle_since_s = extent.used_at, extent.idle_since_s
+        head.used_at, head.idle_since_s, head.doomed = extent.used_at, extent.idle_since_s, extent.doomed
         head.kept_bytes = self._layout.extent_bytes(head.start, at)
         parent.children[head.key] = head
         head.children[extent.key] = extent
@@ -222,7 +224,7 @@ def _alike(one: Extent, other: Extent) -> bool:
         one.tiers == other.tiers
         and one.users == other.users == 0
         and one.move is other.move is None
-        and not (one.doomed or other.doomed)
+        and one.doomed == other.doomed
     )
 
 

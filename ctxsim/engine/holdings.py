@@ -95,7 +95,11 @@ class Holdings:
         self.hbm_bytes -= extent.kept_bytes
         extent.tiers &= ~(1 << HBM)
         parent = extent.parent
-        if not extent.tiers:
+        if extent.tiers:
+            # What followed it may have gone before: the same whether it went block by block or at once.
+            for child in list(extent.children.values()):
+                self.settle(child)
+        else:
             self._vanish(extent)
         if parent is not None:
             self._queue(parent)
@@ -134,6 +138,8 @@ class Holdings:
             return
         if extent.users or extent.move is not None or extent.children:
             extent.doomed = True
+            # Until then it gives way as any other does.
+            self._queue(extent)
             return
         if extent.lies_in(HBM):
             self._count_idle(extent, -1)

@@ -10,10 +10,12 @@ def make_growth_fit(core: EngineCore, plan: Plan) -> float:
     """Sees to it that every decoding sequence can make its next token; returns the bytes that they take for it.
 
     Idle caches give way first. While copies make room for good, the last admitted sequence pauses with its KV; where
-    nothing else gives way it is preempted.
+    nothing else gives way it is preempted. Who is paused asks for room anew each time: what came free may be gone.
     """
     if core.paused:
-        _resume(core, plan)
+        plan.resumed = [request for request in core.running if request in core.paused]
+        for request in plan.resumed:
+            core.resume(request)
     while True:
         growth_bytes = core.decodes.demand_bytes(1)
         missing_bytes = growth_bytes - core.free_bytes
@@ -28,11 +30,16 @@ def _relieve(core: EngineCore, plan: Plan, missing_bytes: float) -> None:
     if room is Room.COMING or (room is Room.REFUSED and core.fetching and len(core.decodes) == 1):
         request = core.decoding()[-1]
         core.pause(request)
-        plan.paused.append(request)
+        if request in plan.resumed:
+            plan.resumed.remove(request)
+        else:
+            plan.paused.append(request)
     elif room is Room.REFUSED:
         request = next(r for r in reversed(core.running) if r not in core.fetching)
         core.preempt(request)
         plan.preempted.append(request)
+        if request in plan.resumed:
+            plan.resumed.remove(request)
 
 
 def _ahead_bytes(core: EngineCore) -> float:
@@ -40,13 +47,3 @@ def _ahead_bytes(core: EngineCore) -> float:
     that is made at once, and not block by block."""
     missing_bytes = core.decodes.demand_bytes(core.layout.block_size) - core.free_bytes
     return min(missing_bytes, core.cache.holdings.idle_bytes)
-
-
-def _resume(core: EngineCore, plan: Plan) -> None:
-    """Paused sequences decode again, first admitted first, as far as their blocks are free."""
-    for request in list(core.paused):
-        core.resume(request)
-        if core.decodes.demand_bytes(1) - core.free_bytes > max(0.0, core.cache.droppable_bytes):
-            core.pause(request)
-            return
-        plan.resumed.append(request)

@@ -151,12 +151,21 @@ class Fair(Fcfs):
         for request, tokens in _shares(core, budget).items():
             plan.chunks.append((request, tokens))
         plan.open = core.takes_arrivals
-        if plan.preempted:
+        if plan.preempted or plan.resumed:
             plan.repeats = 1
-        elif plan.chunks:
+        elif plan.chunks and not _may_meet(core, plan):
             # The same shares stand until a prompt needs less than its own.
             plan.repeats = max(1, min(_left(request) // tokens for request, tokens in plan.chunks))
+        elif plan.chunks:
+            plan.repeats = 1
         return plan
+
+
+def _may_meet(core: EngineCore, plan: Plan) -> bool:
+    """Whether prompts are computed that others under way or waiting may have blocks in common with: then it matters
+    when each block comes."""
+    others = len(plan.chunks) > 1 or core.waiting
+    return bool(others) and any(request.hashes is not None for request, _ in plan.chunks)
 
 
 def _shares(core: EngineCore, budget: int) -> dict[Request, int]:
@@ -204,7 +213,7 @@ def _add_chunk(plan: Plan, request: Request, budget: int) -> int:
 
 def _bound(plan: Plan, budget: int) -> None:
     """Says how long the plan stands: a chunk that takes the whole budget repeats, any other prefill does not."""
-    if plan.preempted:
+    if plan.preempted or plan.resumed:
         plan.repeats = 1
     elif plan.chunks:
         request, tokens = plan.chunks[0]

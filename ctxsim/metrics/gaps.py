@@ -18,6 +18,7 @@ import numpy as np
 
 from ctxsim.metrics.latency import QUANTILES
 from ctxsim.records import Records, Table
+from ctxsim.units import MILLION
 
 BIN_BITS = 16
 PAUSES_AT_ONCE = 65_536
@@ -125,6 +126,28 @@ def gap_quantiles(runs: Records, gaps_s: Sequence[float] | Array, begin_s: float
         for (low, high), count, less in zip(brackets, needed, below, strict=True)
     ]
     return {"mean": mean_s, **dict(zip(QUANTILES, found, strict=True))}
+
+
+def pause_shares(
+    runs: Records, gaps_s: Sequence[float] | Array, points: int, begin_s: float = 0.0
+) -> tuple[Array, Array]:
+    """So many pauses from the shortest to the longest, and the share of all pauses that are not longer than each.
+
+    They are spread evenly by their logarithm. The arguments are those of ``gap_quantiles``; empty where it has nulls.
+    """
+    pauses = _Pauses(runs, np.asarray(gaps_s, dtype=float), begin_s)
+    total = sum(int(np.sum(series.pauses)) for series in pauses)
+    if not total:
+        return np.empty(0), np.empty(0)
+    bins = _bins(pauses)
+    longest_s = _number(bins.high_bits)
+    limits_s = np.geomspace(max(_number(bins.low_bits), longest_s / MILLION), longest_s, points)
+    limits_s[-1] = longest_s
+    counts = np.zeros(points, np.int64)
+    for series in pauses:
+        merged = series.merged()
+        counts += [merged.up_to(float(limit_s)) for limit_s in limits_s]
+    return limits_s, counts / total
 
 
 def _of_runs(part: Table, begin_s: float) -> _Series:

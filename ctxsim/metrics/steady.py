@@ -33,11 +33,10 @@ def mser5(series: np.ndarray) -> int:
     if batches < FEWEST_BATCHES:
         return 0
     means = series[: batches * MSER_BATCH].reshape(batches, MSER_BATCH).mean(axis=1)
-    middle = np.median(means)
     left = np.arange(batches, 0, -1)
-    totals, squares = (np.cumsum(deviations[::-1])[::-1] for deviations in (means - middle, (means - middle) ** 2))
+    totals, squares = np.cumsum(means[::-1])[::-1], np.cumsum((means**2)[::-1])[::-1]
     spread = ((squares - totals**2 / left) / left**2)[: batches // 2]
-    equal = (ROUNDING * middle) ** 2 / batches
+    equal = (ROUNDING * np.median(means)) ** 2 / batches
     return int(np.argmax(spread <= np.min(spread) + equal)) * MSER_BATCH
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
 
 from ctxsim.analysis import Analysis, analyze
 from ctxsim.analysis.work import show_work
 from ctxsim.metrics import DEFINITIONS, QUANTILES
-from ctxsim.reporting.figures import four_quantities_figure, latency_figure, occupancy_figure, svg
+from ctxsim.reporting.drawings import quantities_drawing, simulated_drawings
+from ctxsim.reporting.residency import residency
 from ctxsim.sim import Simulation, simulate
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import show
@@ -50,7 +50,9 @@ def render(analysis: Analysis, simulation: Simulation | None) -> str:
         definitions=DEFINITIONS,
         quantiles=("mean", *QUANTILES),
         warnings=simulation.warnings if simulation else analysis.warnings,
-        figures=_figures(analysis, simulation),
+        quantities=quantities_drawing(analysis),
+        drawings=list(simulated_drawings(simulation)) if simulation else [],
+        residency=residency(simulation) if simulation else None,
     )
 
 
@@ -82,17 +84,3 @@ def _latency_rows(simulation: Simulation | None) -> list[tuple[str, list[str]]]:
 
 def _seconds(value: Any) -> str:
     return "none" if value is None else show(value, "seconds")
-
-
-def _figures(analysis: Analysis, simulation: Simulation | None) -> list[tuple[str, Markup]]:
-    drawn = [
-        (
-            "The four quantities over context length, one replica; the scenario's document is marked.",
-            four_quantities_figure(analysis.scenario, analysis.session.document_tokens),
-        )
-    ]
-    if simulation is not None:
-        capacity = analysis.cost.memory.kv_capacity_bytes
-        drawn.append(("Latency over all simulated requests.", latency_figure(simulation)))
-        drawn.append(("KV pool and queue over the simulated time.", occupancy_figure(simulation, capacity)))
-    return [(caption, Markup(svg(figure))) for caption, figure in drawn]

@@ -30,6 +30,10 @@ class Surroundings(Protocol):
         """A request begins to be served, with its prefix claimed."""
         ...
 
+    def put_back(self) -> None:
+        """Requests that were this replica's are in the queue for whoever takes it."""
+        ...
+
     def send(self, move: Move) -> None:
         """The copy sets out, at the replica's clock."""
         ...
@@ -102,6 +106,16 @@ class Replica:
         """Copies take another share of the HBM bandwidth from now on."""
         if self._run is not None:
             self._disturb(at_s)
+
+    def catch_up(self) -> None:
+        """What the run under way has displaced by now is gone, before somebody looks at what is kept here."""
+        run = self._run
+        if run is not None and run.plan.decoding and self.core.cache.droppable_bytes:
+            elapsed_s = self._env.now - self._finish_delay_s - self.clock_s
+            done = iterations_until(elapsed_s, run.piece.first_s, run.piece.growth_s)
+            if run_s(done, run.piece.first_s, run.piece.growth_s) > elapsed_s:
+                done -= 1
+            self.core.displace(min(done, run.iterations))
 
     @property
     def is_idle(self) -> bool:
@@ -210,6 +224,8 @@ class Replica:
         plan = self._scheduler.plan(core)
         if plan.preempted or plan.paused:
             self._note_pressure(plan)
+        if plan.preempted or plan.let_go:
+            self._around.put_back()
         for request in plan.admitted:
             self._begin(cast("ServedRequest", request))
         if core.holdings.orders:

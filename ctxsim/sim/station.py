@@ -9,7 +9,7 @@ import simpy
 
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.memory import store_bytes
-from ctxsim.cost.transfers import descriptors, setup_s
+from ctxsim.cost.transfers import CopySetup
 from ctxsim.engine import (
     RESIDENCIES,
     SCHEDULERS,
@@ -43,7 +43,7 @@ class Users(Protocol):
         ...
 
     def queue_moved(self, station: Station) -> None:
-        """A replica has taken a request out of the queue that all share: another one is first in it."""
+        """A replica has taken a request out of the queue that all share, or put one back."""
         ...
 
     def gap_s(self, request: ServedRequest) -> float | None:
@@ -78,6 +78,7 @@ class Station:
         self._local = number - site.first
         self._users = users
         self._journal = journal
+        self._setup = CopySetup(scenario)
         self._laws: dict[float, Law] = {}
         self._copy_bytes_per_s = 0.0
         scheduler = SCHEDULERS[serving.scheduler]()
@@ -103,6 +104,7 @@ class Station:
 
     def kept_tokens(self, request: Request) -> int:
         """See engine.routers.Load."""
+        self.replica.catch_up()
         return self.core.cache.holdings.tree.kept_tokens(request)
 
     def waiting_tokens(self) -> int:
@@ -129,17 +131,21 @@ class Station:
             kept_bytes = self._site.cost.layout.extent_bytes(0, known // size * size)
             self.ledger.admitted(request, self._users.gap_s(request), kept_bytes)
 
+    def put_back(self) -> None:
+        """See replica.Surroundings."""
+        if self.core.shares_queue:
+            self._users.queue_moved(self)
+
     def send(self, move: Move) -> None:
         """See replica.Surroundings."""
-        scenario = self._site.scenario
-        blocks = -(-move.tokens // scenario.serving.block_size)
+        blocks = -(-move.tokens // self._site.cost.layout.block_size)
         copy = Copy(
             self._local,
             move.source,
             move.target,
             move.moved_bytes,
-            descriptors(scenario, blocks),
-            setup_s(scenario, move.source, move.target, blocks),
+            self._setup.descriptors(blocks),
+            self._setup.seconds(move.source, blocks),
             lambda ended: self.replica.copied(ended, move),
         )
         self._site.links.order(copy, self.replica.clock_s)

@@ -68,6 +68,34 @@ class UserSource:
         return (Demand(next(self._indices), arrival_s, *lengths, session=user, turn=turn),)
 
 
+class LoopSource:
+    """Users who think, send a request, wait for its end and think again, until the horizon.
+
+    ``users``: the think times, prompts and outputs of each, one after another and endless; all begin to think at 0.
+    """
+
+    warnings: tuple[str, ...] = ()
+    releases = True
+    num_requests: int | None = None
+
+    def __init__(self, users: Sequence[Iterator[tuple[float, int, int]]]) -> None:
+        self._users = users
+        self._indices = count()
+
+    def initial(self) -> Iterator[Demand]:
+        """Every user's first request, in order of arrival."""
+        first = [self._next(user, 0.0, turn=0) for user in range(len(self._users))]
+        return iter(sorted(first, key=lambda demand: demand.arrival_s))
+
+    def after(self, demand: Demand, finished_s: float) -> tuple[Demand, ...]:
+        """The user's next request."""
+        return (self._next(demand.session, finished_s, demand.turn + 1),)
+
+    def _next(self, user: int, now_s: float, turn: int) -> Demand:
+        think_s, prompt_tokens, output_tokens = next(self._users[user])
+        return Demand(next(self._indices), now_s + think_s, prompt_tokens, output_tokens, session=user, turn=turn)
+
+
 class Turn(NamedTuple):
     """One turn of a session: what it adds to the context, after how long a pause; edited_tokens: of the context before
     it, how many at its end are not sent again."""

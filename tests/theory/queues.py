@@ -1,63 +1,125 @@
-"""A replica as a single server: one sequence at a time, each served by one iteration of prefill."""
+"""Replicas as servers: one sequence at a time unless a test says otherwise, each served by one iteration of prefill."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat, starmap
+from typing import Any, cast
 
 import numpy as np
 from support.cases import engine, stub_cost
-from support.sources import ListSource, at
+from support.laws import ConstantLaw, TokenLaw
+from support.sources import ListSource, LoopSource, at
 
 from ctxsim.cost import CostModel, Law
 from ctxsim.sim.cluster import Cluster
 from ctxsim.sim.journal import Journal
+from ctxsim.spec.scenario import Scenario
+from ctxsim.workload.demand import Source
+from services import Path
 
-# Student's t, 99.5 % quantile, 19 degrees of freedom: a two-sided 99 % interval from 20 replications.
-REPLICATIONS = 20
-T_995 = 2.8609
+SECONDS_PER_TOKEN = 1e-6
+"""A service is a prompt of some million tokens: to the nearest token it is half a microsecond off at most."""
+UNLIMITED_TOKENS = 10**12
 
 
 @dataclass(frozen=True)
-class Visit:
-    """What a single server did: arrivals and services in order, and what was simulated of them."""
+class Visits:
+    """What was simulated of each request of a path, by number; services are what its tokens took."""
 
-    arrival_s: np.ndarray
-    service_s: np.ndarray
+    path: Path
     wait_s: np.ndarray
     sojourn_s: np.ndarray
+    end_s: np.ndarray
+    replica: np.ndarray
     journal: Journal
 
+    @property
+    def arrival_s(self) -> np.ndarray:
+        """When each came."""
+        return self.path.arrival_s
 
-def serve(arrival_s: np.ndarray, prompt_tokens: np.ndarray, service_s: np.ndarray, law: Law) -> Visit:
-    """Requests without output on one seat: each is served in a single iteration, first come first served.
+    @property
+    def service_s(self) -> np.ndarray:
+        """How long each took alone."""
+        return self.path.service_s
 
-    ``service_s``: what the law gives each of the prompts.
-    """
-    demands = [at(float(t), int(p), 0, index=i) for i, (t, p) in enumerate(zip(arrival_s, prompt_tokens, strict=True))]
-    scenario = engine(max_num_seqs=1, max_num_batched_tokens=10**9)
-    journal = Cluster(scenario, cast(CostModel, stub_cost(law=law)), ListSource(demands)).run()
-    finished = sorted(journal.finished, key=lambda r: r.index)
-    wait_s = np.array([r.admitted_s - r.arrival_s for r in finished])
-    sojourn_s = np.array([r.finished_s - r.arrival_s for r in finished])
-    return Visit(arrival_s, service_s, wait_s, sojourn_s, journal)
-
-
-def lindley(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
-    """Waits of a single server, first come first served: W' = max(0, W + S - A) (Lindley 1952)."""
-    waits = [0.0]
-    for service, gap in zip(service_s, np.diff(arrival_s), strict=False):
-        waits.append(max(0.0, waits[-1] + float(service) - float(gap)))
-    return np.array(waits)
+    def mean_number(self) -> float:
+        """The mean over the time of the path of the number in the system."""
+        until_s = self.path.until_s
+        return float(np.sum(np.minimum(self.end_s, until_s) - self.arrival_s)) / until_s
 
 
-def poisson_arrivals(rng: np.random.Generator, rate_per_s: float, number: int) -> np.ndarray:
-    """Times of a Poisson process."""
-    return np.cumsum(rng.exponential(1 / rate_per_s, number))
+def servers(replicas: int = 1, **knobs: Any) -> Scenario:
+    """A scenario of single servers; ``knobs``: of its serving and deployment."""
+    scenario = engine(max_num_seqs=1, max_num_batched_tokens=UNLIMITED_TOKENS, replicas=replicas)
+    deployment = {"router": knobs.pop("router", "round_robin")}
+    return replace(
+        scenario,
+        serving=scenario.serving.model_copy(update={"max_model_len": UNLIMITED_TOKENS, **knobs}),
+        deployment=scenario.deployment.model_copy(update=deployment),
+    )
 
 
-def interval(means: list[float]) -> tuple[float, float]:
-    """The 99 % confidence interval of a mean, as centre and half width, from independent replications."""
-    assert len(means) == REPLICATIONS
-    return float(np.mean(means)), T_995 * float(np.std(means, ddof=1)) / sqrt(len(means))
+def run(scenario: Scenario, source: Source, law: Law) -> Journal:
+    """Serves it all in a pool with room for everything."""
+    cost = cast(CostModel, stub_cost(law=law, capacity_bytes=float(UNLIMITED_TOKENS)))
+    return Cluster(scenario, cost, source, law=law).run()
+
+
+def serve(path: Path, scenario: Scenario | None = None) -> Visits:
+    """Requests without output, of as many tokens as take their service time."""
+    tokens = np.maximum(1, np.rint(path.service_s / SECONDS_PER_TOKEN)).astype(int)
+    lengths = zip(tokens.tolist(), repeat(0))
+    law = TokenLaw(SECONDS_PER_TOKEN)
+    return _serve(replace(path, service_s=tokens * SECONDS_PER_TOKEN), lengths, scenario or servers(), law)
+
+
+def serve_steps(path: Path, scenario: Scenario, step_s: float) -> Visits:
+    """Requests of as many iterations as take their service time at ``step_s`` each, whatever runs in them: the first
+    is for a prompt of one token."""
+    steps = np.rint(path.service_s / step_s).astype(int)
+    lengths = zip(repeat(1), steps.tolist())
+    return _serve(replace(path, service_s=steps * step_s), lengths, scenario, ConstantLaw(step_s))
+
+
+def _serve(path: Path, lengths: Iterable[tuple[int, int]], scenario: Scenario, law: Law) -> Visits:
+    arrivals = zip(path.arrival_s.tolist(), lengths, strict=False)
+    journal = run(scenario, ListSource([at(t, *tokens, index=i) for i, (t, tokens) in enumerate(arrivals)]), law)
+    requests = journal.requests.table()
+    order = np.argsort(requests["request"])
+    assert len(order) == len(path.arrival_s)
+    return Visits(path, *(requests[name][order] for name in ("queue_s", "e2e_s", "finished_s", "replica")), journal)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What users and replicas did until the horizon: for each user and turn, arrival, start and end; and the time in
+    which each replica was busy."""
+
+    visits: dict[tuple[int, int], tuple[float, float, float]]
+    busy_s: np.ndarray
+
+
+def serve_users(users: Sequence[Iterator[tuple[float, float]]], scenario: Scenario, horizon_s: float) -> Rounds:
+    """Users of endless think and service times, whose next thought begins when they are served."""
+    scenario = replace(scenario, run=scenario.run.model_copy(update={"horizon": horizon_s}))
+    source = LoopSource([starmap(_in_tokens, user) for user in users])
+    journal = run(scenario, source, TokenLaw(SECONDS_PER_TOKEN))
+    names = ("session", "turn", "arrival_s", "admitted_s", "finished_s")
+    rows = zip(*(journal.requests[name].tolist() for name in names), strict=True)
+    start_s = journal.runs["start_s"]
+    end_s = start_s + journal.runs["first_s"] * journal.runs["iterations"]
+    busy_s = np.clip(end_s, None, horizon_s) - np.clip(start_s, None, horizon_s)
+    per_replica = np.bincount(journal.runs["replica"], busy_s, minlength=scenario.deployment.replicas)
+    return Rounds({(session, turn): times for session, turn, *times in map(tuple, rows)}, per_replica)
+
+
+def in_tokens(service_s: float) -> float:
+    """The time that the nearest number of tokens takes."""
+    return _in_tokens(0.0, service_s)[1] * SECONDS_PER_TOKEN
+
+
+def _in_tokens(think_s: float, service_s: float) -> tuple[float, int, int]:
+    return think_s, max(1, round(service_s / SECONDS_PER_TOKEN)), 0

@@ -1,44 +1,58 @@
-"""Poisson arrivals at a server whose time varies (M/M/1, M/G/1), against Pollaczek and Khinchine and Lindley."""
+"""Poisson arrivals at one server of any service time (M/G/1), against Pollaczek and Khinchine, Lindley and Little."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from queues import REPLICATIONS, interval, lindley, poisson_arrivals, serve
-from support.laws import TokenLaw
+from formulas import waiting_s
+from intervals import REPLICATIONS, assert_mean
+from queues import serve, serve_steps, servers
+from recursions import lindley, shortest_first
+from services import CONSTANT, LOGNORMAL, SHORT_S, SHORT_SHARE, TWO_LENGTHS, busy_path, poisson_path
 
-SECONDS_PER_TOKEN = 1e-4
-LOAD = 0.5
-WARMUP, COUNTED = 300, 1500
-NUMBER = WARMUP + COUNTED
-
-Draw = Callable[[np.random.Generator], np.ndarray]
-
-# Prompts in tokens with their first two moments: service times are these, times the seconds a token takes.
-PROMPTS: dict[str, tuple[Draw, float, float]] = {
-    # Geometric with mean m has E[X^2] = 2 m^2 - m: at 10,000 tokens an exponential in all but name (M/M/1).
-    "exponential": (lambda rng: rng.geometric(1e-4, NUMBER), 1e4, 2e8 - 1e4),
-    "two lengths": (lambda rng: rng.choice([1_000, 30_000], NUMBER), 15_500.0, (1e6 + 9e8) / 2),
-}
+SERVICES = {"constant": CONSTANT, "lognormal": LOGNORMAL, "two lengths": TWO_LENGTHS}
+# Waits of services that vary more are more alike from one to the next.
+ARRIVALS = {"constant": 1_000, "lognormal": 2_500, "two lengths": 2_000}
+PRECISION = 0.2
 
 
-@pytest.mark.parametrize("prompts", PROMPTS)
-def test_mean_wait(prompts: str) -> None:
-    """lambda E[S^2] / (2 (1 - rho)) lies in the interval from independent replications."""
-    draw, mean_tokens, mean_square = PROMPTS[prompts]
-    rate_per_s = LOAD / (mean_tokens * SECONDS_PER_TOKEN)
-    expected_s = rate_per_s * mean_square * SECONDS_PER_TOKEN**2 / (2 * (1 - LOAD))
-    means = []
+@pytest.mark.parametrize("load", [0.5, 0.7])
+@pytest.mark.parametrize("service", SERVICES)
+def test_waits(service: str, load: float) -> None:
+    """lambda E[S^2] / (2 (1 - rho)) on average, the time in the system longer by a service, each wait Lindley's."""
+    expected_s = waiting_s(load, 1.0, SERVICES[service].mean_square_s2)
+    waits, stays = [], []
     for seed in range(REPLICATIONS):
-        rng = np.random.default_rng(seed)
-        tokens = draw(rng)
-        found = serve(
-            poisson_arrivals(rng, rate_per_s, NUMBER), tokens, tokens * SECONDS_PER_TOKEN, TokenLaw(SECONDS_PER_TOKEN)
-        )
-        assert found.wait_s == pytest.approx(lindley(found.arrival_s, found.service_s), rel=1e-9, abs=1e-7)
-        means.append(float(np.mean(found.wait_s[WARMUP:])))
-    mean_s, half_s = interval(means)
-    assert half_s < 0.2 * expected_s
-    assert abs(mean_s - expected_s) < half_s
+        found = serve(busy_path(np.random.default_rng([2, seed]), load, SERVICES[service], ARRIVALS[service]))
+        assert found.wait_s == pytest.approx(lindley(found.arrival_s, found.service_s), rel=1e-9, abs=1e-9)
+        waits.append(found.path.mean(found.wait_s, expected_s))
+        stays.append(found.path.mean(found.sojourn_s, expected_s + 1))
+    assert_mean(waits, expected_s, precision=PRECISION)
+    assert_mean(stays, expected_s + 1, precision=PRECISION)
+
+
+@pytest.mark.parametrize("load", [0.4, 0.95, 1.3])
+def test_a_law_that_costs_the_same_whatever_runs(load: float) -> None:
+    """M/D/1 without a token counted, overloaded too; and requests in service over time are services."""
+    found = serve_steps(poisson_path(np.random.default_rng(3), load, CONSTANT, 2_000), servers(), step_s=1.0)
+    assert found.wait_s == pytest.approx(lindley(found.arrival_s, found.service_s), rel=1e-9, abs=1e-9)
+    runs = found.journal.runs.table()
+    busy_s = runs["iterations"] * runs["first_s"] * runs["sequences"]
+    assert float(np.sum(busy_s)) == pytest.approx(len(found.arrival_s), rel=1e-9)
+
+
+def test_the_shortest_waiting_first() -> None:
+    """Two classes of requests, whole prompts one at a time, the short ones first (Cobham 1954): lambda E[S^2] / 2 over
+    the shares of time that are free of whom a class waits for."""
+    load, warmup = 0.7, 300
+    behind_short = 1 - load * SHORT_SHARE * SHORT_S
+    under_way_s = load * TWO_LENGTHS.mean_square_s2 / 2
+    means: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(REPLICATIONS):
+        path = poisson_path(np.random.default_rng([4, seed]), load, TWO_LENGTHS, 2_000)
+        found = serve(path, servers(scheduler="shortest_prompt_first"))
+        assert found.wait_s == pytest.approx(shortest_first(found.arrival_s, found.service_s), rel=1e-9, abs=1e-9)
+        for is_short, of_class in means.items():
+            of_class.append(float(np.mean(found.wait_s[warmup:][(found.service_s[warmup:] < 1) == is_short])))
+    assert_mean(means[True], under_way_s / behind_short, precision=PRECISION)
+    assert_mean(means[False], under_way_s / behind_short / (1 - load), precision=PRECISION)

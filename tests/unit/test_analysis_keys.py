@@ -9,6 +9,7 @@ import pytest
 from cost_scenarios import MODELS, most_ranks, scenario, with_document
 
 from ctxsim.analysis import analyze
+from ctxsim.analysis.residency import POLICIES
 from ctxsim.spec.catalog import names
 from ctxsim.spec.scenario import load_scenario
 
@@ -38,9 +39,11 @@ KEYS = {
     "ridge_flop_per_byte",
     "cost_usd_per_session",
     "cost_usd_per_million_output_tokens",
+    "residency",
+    "gap",
     "breakdown",
 }
-WORDS = {"feasible", "prefill_bound", "decode_bound", "bottleneck", "breakdown"}
+WORDS = {"feasible", "prefill_bound", "decode_bound", "bottleneck", "residency", "gap", "breakdown"}
 NEEDS_CAPACITY = {"cost_usd_per_session", "cost_usd_per_million_output_tokens"}
 
 
@@ -100,6 +103,13 @@ def test_keys_agree_with_each_other(name: str) -> None:
     memory = keys["breakdown"]["memory"]
     left = memory["usable_bytes"] - memory["weight_bytes"] - memory["activation_bytes"] - memory["reserve_bytes"]
     assert memory["kv_capacity_bytes"] == pytest.approx(left, rel=1e-12, abs=1)
+
+
+def test_the_chosen_policy_s_row_is_the_bound_itself() -> None:
+    for policy in POLICIES:
+        keys = analyze(scenario(serving__residency=policy)).keys
+        assert set(keys["residency"]) == set(POLICIES)
+        assert keys["residency"][policy] == {name: keys[name] for name in ("sessions_per_hour_bound", "bottleneck")}
 
 
 def test_whole_blocks_make_the_capacity_in_tokens() -> None:

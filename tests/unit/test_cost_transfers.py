@@ -11,7 +11,7 @@ from cost_scenarios import scenario
 
 from ctxsim.cost import transfer_s
 from ctxsim.cost.topology import DISK, HBM, HOST
-from ctxsim.cost.transfers import descriptors, host_link_bytes_per_s, setup_s
+from ctxsim.cost.transfers import CopySetup, host_link_bytes_per_s
 from ctxsim.spec.hardware_file import read_profile
 from ctxsim.spec.scenario import Scenario
 
@@ -87,38 +87,38 @@ def test_seconds_are_bytes_over_rate() -> None:
 )
 def test_a_block_is_copied_layer_by_layer(model: str, layers: int) -> None:
     """Layers with a constant state keep no KV: Qwen3-Next has 12 attention layers among 48."""
-    assert descriptors(scenario(model), 1) == layers
-    assert descriptors(scenario(model), 50) == 50 * layers
-    assert descriptors(scenario(model, serving__copy_descriptors_per_block=2), 50) == 100
+    assert CopySetup(scenario(model)).descriptors(1) == layers
+    assert CopySetup(scenario(model)).descriptors(50) == 50 * layers
+    assert CopySetup(scenario(model, serving__copy_descriptors_per_block=2)).descriptors(50) == 100
 
 
 def test_descriptors_cost_nothing_unless_the_scenario_says_so() -> None:
     """Even on a machine whose descriptors were measured: peak is the datasheet."""
     peak = scenario(hardware="h100-80gb-sxm")
     assert peak.hardware.host_link_descriptor_s == pytest.approx(3.2e-6)
-    assert setup_s(peak, HBM, HOST, 1000) == setup_s(peak, HOST, DISK, 1000) == 0.0
+    assert CopySetup(peak).seconds(HBM, 1000) == CopySetup(peak).seconds(HOST, 1000) == 0.0
 
 
 def test_set_up_is_latency_and_descriptors() -> None:
     given = scenario(serving__copy_descriptor_overhead="3 us")
-    assert setup_s(given, HBM, HOST, 100) == setup_s(given, HOST, HBM, 100) == pytest.approx(100 * 60 * 3e-6)
-    assert setup_s(given, DISK, HBM, 100) == pytest.approx(100e-6 + 100 * 60 * 3e-6)
-    assert setup_s(given, HOST, DISK, 0) == 0.0
+    assert CopySetup(given).seconds(HBM, 100) == CopySetup(given).seconds(HOST, 100) == pytest.approx(100 * 60 * 3e-6)
+    assert CopySetup(given).seconds(DISK, 100) == pytest.approx(100e-6 + 100 * 60 * 3e-6)
+    assert CopySetup(given).seconds(HOST, 0) == 0.0
     merged = scenario(serving__copy_descriptor_overhead="3 us", serving__copy_descriptors_per_block=1)
-    assert setup_s(merged, HBM, HOST, 100) == pytest.approx(300e-6)
+    assert CopySetup(merged).seconds(HBM, 100) == pytest.approx(300e-6)
 
 
 def test_ranks_set_up_at_the_same_time() -> None:
     alone, group = (
         scenario(serving__copy_descriptor_overhead="3 us", deployment__tensor_parallel=ranks) for ranks in (1, 4)
     )
-    assert setup_s(alone, HBM, HOST, 7) == setup_s(group, HBM, HOST, 7)
+    assert CopySetup(alone).seconds(HBM, 7) == CopySetup(group).seconds(HBM, 7)
 
 
 def test_a_host_that_gives_no_latency_has_none() -> None:
     base = scenario()
     silent = replace(base, hardware=replace(base.hardware, nvme_latency_s=None))
-    assert setup_s(silent, DISK, HBM, 10) == 0.0
+    assert CopySetup(silent).seconds(DISK, 10) == 0.0
 
 
 # Measured: physics.md section 4, vLLM and IBM on an H100, 1000 blocks from GPU to CPU by copy engine.

@@ -202,6 +202,12 @@ def test_latency_counts_what_comes_after_the_warm_up() -> None:
     assert found["iterations"] == 4, "of the whole run"
 
 
+@pytest.mark.parametrize(("number", "too_short"), [(49, True), (50, False)])
+def test_the_summary_says_whether_the_run_is_too_short(number: int, too_short: bool) -> None:
+    rows = [{"arrival_s": float(i), "finished_s": i + 1.0, "ttft_s": 1.0} for i in range(number)]
+    assert summary_of(closed_requests("llama-3.1-8b"), rows_of(REQUEST_COLUMNS, *rows))["too_short"] is too_short
+
+
 def test_parts_make_no_difference() -> None:
     """A summary from rows in parts of 50 is that from whole tables, sums to rounding, everything else to the bit."""
     simulation = simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "20 min"}))

@@ -88,6 +88,12 @@ def test_a_quantile_is_a_pause_to_the_last_bit() -> None:
     assert [found[name] for name in ("p50", "p90", "p95", "p99")] == [0.1, nearby_s, nearby_s, nearby_s]
 
 
+def test_the_last_pause_of_a_run_is_found_to_the_last_bit() -> None:
+    """1 s + 2 x 0.1 s is 1.2 s, though (1.2 - 1) / 0.1 is less than 2 in floating point."""
+    found = gap_quantiles(runs_of((0, 1.0, 0.1, 3, 10, 0)), [9.0])
+    assert found["p95"] == 1.0 + 2 * 0.1
+
+
 def test_parts_make_no_difference() -> None:
     rng = np.random.default_rng(5)
     rows = [

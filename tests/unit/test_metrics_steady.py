@@ -77,12 +77,14 @@ def test_warm_up_against_its_definition(seed: int, length: int) -> None:
     assert mser5(series) == mser5_as_defined(series)
 
 
-def test_rounding_is_not_taken_for_a_transient() -> None:
+@pytest.mark.parametrize("drift_s", [0.0, 1e-9, -1e-9])
+def test_rounding_is_not_taken_for_a_transient(drift_s: float) -> None:
     """A level that is the same but for the last bits of its times is not cut; after a transient, just behind it."""
-    level = 0.25 + np.random.default_rng(3).normal(0.0, 1e-13, 1000)
+    level = 0.25 + np.linspace(0.0, drift_s, 1000)
     assert mser5(level) == 0
     assert mser5(np.concatenate([np.linspace(9.0, 1.0, 50), level])) == 50
     assert too_short_warning(stationary(), arrivals(level), 0) is None
+    assert too_short_warning(stationary(), arrivals(level[:50]), 0) is None, "fifty are enough"
 
 
 def test_warm_up_setting() -> None:
@@ -143,13 +145,15 @@ def test_few_requests_are_too_short() -> None:
     assert "40 requests are left" in warning
 
 
-def test_a_transient_that_the_scenario_cuts_is_none() -> None:
-    """A ramp over the first half, cut by a warm-up of its own length; with none, what is left still drifts."""
+@pytest.mark.parametrize(("transient", "automatic_will_do"), [(400, True), (600, False)])
+def test_a_transient_that_is_cut_is_none(transient: int, automatic_will_do: bool) -> None:
+    """Cut by a warm-up of its own length, or by MSER-5 where it is shorter than half; without any, TTFT drifts."""
     rng = np.random.default_rng(3)
-    series = np.concatenate([np.linspace(60.0, 10.0, 600), np.full(400, 10.0)]) + rng.normal(0.0, 0.5, 1000)
-    assert too_short_warning(stationary(run__warmup="600 s"), arrivals(series), 0) is None
-    assert too_short_warning(stationary(run__warmup="none"), arrivals(series), 0) is not None
-    assert too_short_warning(stationary(), arrivals(series), 0) is not None
+    series = np.concatenate([np.linspace(60.0, 10.0, transient), np.full(1000 - transient, 10.0)])
+    requests = arrivals(series + rng.normal(0.0, 0.5, 1000))
+    assert too_short_warning(stationary(run__warmup=f"{transient} s"), requests, 0) is None
+    assert too_short_warning(stationary(run__warmup="none"), requests, 0) is not None
+    assert (too_short_warning(stationary(), requests, 0) is None) == automatic_will_do
 
 
 def test_users_who_hold_sessions_must_finish_ten() -> None:

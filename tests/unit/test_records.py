@@ -194,16 +194,17 @@ def test_not_a_number_stays_one_on_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_rows_in_another_order(on_disk: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 45])
+def test_rows_in_another_order(number: int, on_disk: bool, tmp_path: Path) -> None:
     """By time, then by number; the same from rows, in memory and on disk, and from a table."""
     rng = np.random.default_rng(3)
     rows = Rows(COLUMNS, tmp_path / "rows" if on_disk else None, part_rows=10)
-    pairs = [(int(i), float(t)) for i, t in zip(rng.permutation(45), rng.integers(0, 8, 45), strict=True)]
+    pairs = [(int(i), float(t)) for i, t in zip(rng.permutation(number), rng.integers(0, 8, number), strict=True)]
     for pair in pairs:
         rows.append(pair)
     expected = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
     for found in (sorted_by(rows, "ttft_s", "request"), sorted_by(rows.table(), "ttft_s", "request")):
-        assert len(found) == 45
+        assert len(found) == number
         assert found.names == rows.names
         whole = Table({name: np.concatenate([part[name] for part in found.parts()]) for name in found.names})
         for one in (found, found.table(), whole):

@@ -9,14 +9,15 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from ctxsim.analysis import Analysis
+from ctxsim.analysis import Analysis, Bound
 from ctxsim.api.human import flop, human
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
+from ctxsim.spec.scenario import Scenario
 from ctxsim.units import SECONDS_PER_HOUR, show
 
 BINDS = {"compute": "compute binds", "hbm": "HBM bandwidth binds", "link": "the scale-up link binds"}
 ANSWERED = ("concurrent_sessions", "prefill_s", "decode_answer_s", "switch_s", "feasible", "infeasible_reason")
-ELSEWHERE = ("breakdown", "sessions_per_hour_bound", "bottleneck", "prefill_bound", "decode_bound")
+ELSEWHERE = ("breakdown", "residency", "gap", "sessions_per_hour_bound", "bottleneck", "prefill_bound", "decode_bound")
 
 
 def analysis_view(analysis: Analysis, work: Sequence[str]) -> Iterator[RenderableType]:
@@ -31,6 +32,8 @@ def analysis_view(analysis: Analysis, work: Sequence[str]) -> Iterator[Renderabl
     yield pairs({key: value for key, value in keys.items() if key not in (*ANSWERED, *ELSEWHERE)})
     yield from _breakdown(analysis)
     yield from _bounds(analysis)
+    yield from _residency(analysis)
+    yield from _price(analysis)
     if work:
         yield heading("Arithmetic")
         yield from work
@@ -39,7 +42,7 @@ def analysis_view(analysis: Analysis, work: Sequence[str]) -> Iterator[Renderabl
 def headline(analysis: Analysis) -> str:
     """What was analyzed, in one line."""
     s = analysis.scenario
-    machine = f"{s.deployment.replicas} x {s.deployment.tensor_parallel} {s.hardware.name}"
+    machine = " and ".join(_machine(group) for group in s.fleet)
     formats = f"weights {s.serving.weight_dtype}, KV {s.serving.kv_dtype}"
     return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}, fidelity {s.fidelity}"
 
@@ -107,18 +110,59 @@ def _share(seconds: float, total_s: float) -> str:
 
 
 def _bounds(analysis: Analysis) -> Iterator[RenderableType]:
-    keys, scenario = analysis.keys, analysis.scenario
+    keys = analysis.keys
     yield heading(f"Sessions per hour, at most {keys['sessions_per_hour_bound']:,.4g} ({keys['bottleneck']} binds)")
     rows = [
-        (bound.resource, f"{bound.sessions_per_s * SECONDS_PER_HOUR:,.4g}", f"3600 x {bound.work}")
+        (bound.resource, number_per_hour(bound), f"3600 x {bound.work}")
         for bound in analysis.bounds
         if isfinite(bound.sessions_per_s)
     ]
     yield grid(
         ("resource", "per hour", "worked out as"), rows, ("resource", "worked out as"), wrapped=("worked out as",)
     )
-    yield heading("Price, at that bound")
-    price, machine = scenario.price.accelerator_usd_per_s, scenario.hardware
-    origin = f"profile, {machine.price_date}" if price == machine.accelerator_usd_per_s else "scenario"
+
+
+def _residency(analysis: Analysis) -> Iterator[RenderableType]:
+    """The bound under every policy, and what one gap costs in every way; nothing where sessions have no gaps."""
+    gap = analysis.gap
+    if gap is None:
+        return
+    yield heading("Sessions per hour at most, by serving.residency")
+    chosen = analysis.scenario.serving.residency
+    rows = [
+        (f"{policy} (chosen)" if policy == chosen else policy, number_per_hour(bound), bound.resource)
+        for policy, bound in analysis.by_policy.items()
+    ]
+    yield grid(("policy", "per hour", "binds"), rows, ("policy", "binds"))
+    idle, held = show(gap.idle_s, "seconds"), show(gap.kept_bytes, "bytes")
+    yield heading(f"One gap between turns alone: {idle} with {gap.tokens:,} tokens of context, {held}")
+    ways, pays = gap.ways, gap.break_even_idle_s
+    costs = (
+        ("hold in HBM", ways.hold_usd, "-"),
+        ("swap to host memory", ways.swap_usd, pays["swap"]),
+        ("compute again", ways.recompute_usd, pays["recompute"]),
+    )
+    yield grid(
+        ("way", "USD", "pays from an idle time of"),
+        [(way, "-" if usd is None else f"{usd:.4g}", human("idle_s", since)) for way, usd, since in costs],
+        ("way",),
+    )
+
+
+def number_per_hour(bound: Bound) -> str:
+    """Sessions per hour; "-" where nothing bounds them."""
+    return f"{bound.sessions_per_s * SECONDS_PER_HOUR:,.4g}" if isfinite(bound.sessions_per_s) else "-"
+
+
+def _price(analysis: Analysis) -> Iterator[RenderableType]:
+    keys = analysis.keys
+    yield heading("Price, at the bound")
     yield pairs({name: keys[name] for name in ("cost_usd_per_session", "cost_usd_per_million_output_tokens")})
-    yield f"{scenario.deployment.accelerators} x {machine.name} at {show(price, 'usd_per_s')} each ({origin})"
+    for group in analysis.scenario.fleet:
+        price, machine = group.price.accelerator_usd_per_s, group.hardware
+        origin = f"profile, {machine.price_date}" if price == machine.accelerator_usd_per_s else "scenario"
+        yield f"{group.deployment.accelerators} x {machine.name} at {show(price, 'usd_per_s')} each ({origin})"
+
+
+def _machine(group: Scenario) -> str:
+    return f"{group.deployment.replicas} x {group.deployment.tensor_parallel} {group.hardware.name}"

@@ -1,0 +1,66 @@
+"""One gap between two turns of a session, alone on its replica: what each way across it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ctxsim.analysis.session import TypicalSession
+from ctxsim.cost import CostModel
+from ctxsim.cost.gaps import GapPrices, Ways
+from ctxsim.cost.topology import HBM, HOST
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The first gap of a session. tokens: of its context, whose whole blocks are kept_bytes. idle_s: how long it is.
+
+    hold_usd_per_s, host_usd_per_s: of its share of the KV pool, and of host memory. copies_s: out and in; None where
+    there is no host memory to swap to.
+    """
+
+    tokens: int
+    kept_bytes: float
+    idle_s: float
+    ways: Ways
+    hold_usd_per_s: float
+    host_usd_per_s: float
+    copies_s: float | None
+
+    @property
+    def break_even_idle_s(self) -> dict[str, float | None]:
+        """The idle time from which each way costs less than holding; None where it never does.
+
+        Swapping holds KV in HBM while it is copied, so it pays as soon as there is time to copy it out and in, if host
+        memory costs less than HBM.
+        """
+        swap_s = self.copies_s if self.host_usd_per_s < self.hold_usd_per_s else None
+        recompute_s = self.ways.recompute_usd / self.hold_usd_per_s if self.hold_usd_per_s else None
+        return {"swap": swap_s, "recompute": recompute_s}
+
+    def keys(self) -> dict[str, Any]:
+        """The keys of ``analyze``'s ``gap``."""
+        ways = self.ways
+        return {
+            "tokens": self.tokens,
+            "kept_bytes": self.kept_bytes,
+            "idle_s": self.idle_s,
+            "hold_usd": ways.hold_usd,
+            "swap_usd": ways.swap_usd,
+            "recompute_usd": ways.recompute_usd,
+            "least": ways.least,
+            "break_even_idle_s": self.break_even_idle_s,
+        }
+
+
+def typical_gap(cost: CostModel, session: TypicalSession) -> Gap | None:
+    """The first gap of the typical session; None where it has none, or where there is no KV pool to hold it in."""
+    if session.rounds == 1 or cost.memory.kv_capacity_bytes <= 0:
+        return None
+    prices = GapPrices(cost.scenario, cost)
+    tokens, size = session.known_tokens, cost.layout.block_size
+    kept_bytes = cost.layout.extent_bytes(0, tokens // size * size)
+    ways = prices.ways(tokens, kept_bytes, session.think_s)
+    copies_s = None if ways.swap_usd is None else prices.copies_s(kept_bytes, tokens)
+    hbm_usd_per_s, host_usd_per_s = (prices.hold_usd(tier, kept_bytes, 1.0) for tier in (HBM, HOST))
+    return Gap(tokens, kept_bytes, session.think_s, ways, hbm_usd_per_s, host_usd_per_s, copies_s)

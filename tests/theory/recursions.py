@@ -1,0 +1,168 @@
+"""What a queue does with given arrivals and services, request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+Chooser = Callable[[float, list[list[float]]], int]
+
+
+def lindley(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
+    """Waits of a single server, first come first served: W' = max(0, W + S - A) (Lindley 1952)."""
+    waits = [0.0]
+    for service, gap in zip(service_s, np.diff(arrival_s), strict=False):
+        waits.append(max(0.0, waits[-1] + float(service) - float(gap)))
+    return np.array(waits)
+
+
+def kiefer_wolfowitz(arrival_s: np.ndarray, service_s: np.ndarray, servers: int) -> np.ndarray:
+    """Waits of several servers with one queue, first come first served (Kiefer and Wolfowitz 1955).
+
+    The vector of the times until each server would be free, in order of size: the least of them is the wait.
+    """
+    left, waits = np.zeros(servers), []
+    gaps = np.append(np.diff(arrival_s), 0.0)
+    for service, gap in zip(service_s, gaps, strict=True):
+        waits.append(left[0])
+        left[0] += service
+        left = np.sort(np.maximum(left - gap, 0.0))
+    return np.array(waits)
+
+
+def assign(
+    arrival_s: np.ndarray, service_s: np.ndarray, servers: int, choose: Chooser
+) -> tuple[np.ndarray, np.ndarray]:
+    """Waits and servers, where each arrival goes to the queue of one server; ``choose`` sees the ends of all that was
+    given to each."""
+    ends: list[list[float]] = [[] for _ in range(servers)]
+    starts, chosen = [], []
+    for arrival, service in zip(map(float, arrival_s), map(float, service_s), strict=True):
+        server = choose(arrival, ends)
+        starts.append(max(arrival, ends[server][-1] if ends[server] else 0.0))
+        ends[server].append(starts[-1] + service)
+        chosen.append(server)
+    return np.array(starts) - arrival_s, np.array(chosen)
+
+
+def first_free(arrival_s: float, ends: list[list[float]]) -> int:
+    """What takes from a central queue: the first server that is idle, else the one that is free first."""
+    return min(range(len(ends)), key=lambda i: (max(arrival_s, ends[i][-1] if ends[i] else 0.0), i))
+
+
+def shortest_queue(arrival_s: float, ends: list[list[float]]) -> int:
+    """The first of the servers with the fewest requests that have not ended."""
+
+    def present(i: int) -> int:
+        # Ends come in order, and few of the last have not passed.
+        number = 0
+        while number < len(ends[i]) and ends[i][-1 - number] > arrival_s:
+            number += 1
+        return number
+
+    return min(range(len(ends)), key=lambda i: (present(i), i))
+
+
+def in_turn(arrival_s: float, ends: list[list[float]]) -> int:
+    """The servers in turn."""
+    return sum(map(len, ends)) % len(ends)
+
+
+def repairman(
+    users: Sequence[Iterator[tuple[float, float]]], servers: int, horizon_s: float
+) -> dict[tuple[int, int], tuple[float, float, float]]:
+    """Users who think, wait for a server (first come first served), are served, and think again until the horizon.
+
+    users: think and service times of each, one after another. Returns arrival, start and end by user and turn.
+    """
+    arrivals = []
+    for user, times in enumerate(users):
+        think_s, service_s = next(times)
+        arrivals.append((think_s, user, 0, service_s))
+    heapify(arrivals)
+    free_s = [0.0] * servers
+    visits = {}
+    while arrivals[0][0] < horizon_s:
+        arrival_s, user, turn, service_s = heappop(arrivals)
+        start_s = max(arrival_s, heappop(free_s))
+        end_s = start_s + service_s
+        heappush(free_s, end_s)
+        visits[user, turn] = arrival_s, start_s, end_s
+        think_s, service_s = next(users[user])
+        heappush(arrivals, (end_s + think_s, user, turn + 1, service_s))
+    return visits
+
+
+def processor_sharing(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
+    """Ends of requests that share one server equally.
+
+    The service that each present request has had since the start rises at 1 / their number; a request ends when it has
+    risen by its own.
+    """
+    ends = np.empty(len(arrival_s))
+    present: list[tuple[float, int]] = []
+    now_s = had_s = 0.0
+    for request, arrival in enumerate([*map(float, arrival_s), np.inf]):
+        while present and now_s + (present[0][0] - had_s) * len(present) <= arrival:
+            target_s, ending = present[0]
+            now_s += (target_s - had_s) * len(present)
+            had_s = target_s
+            heappop(present)
+            ends[ending] = now_s
+        if request < len(arrival_s):
+            had_s += (arrival - now_s) / len(present) if present else 0.0
+            now_s = arrival
+            heappush(present, (had_s + float(service_s[request]), request))
+    return ends
+
+
+def shortest_remaining(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
+    """Ends of requests of which always the one with the least left is served."""
+    ends = np.empty(len(arrival_s))
+    present: list[tuple[float, int]] = []
+    now_s = 0.0
+    for request, arrival in enumerate([*map(float, arrival_s), np.inf]):
+        while present and now_s + present[0][0] <= arrival:
+            left_s, ending = heappop(present)
+            now_s += left_s
+            ends[ending] = now_s
+        if present:
+            left_s, served = heappop(present)
+            heappush(present, (left_s - (arrival - now_s), served))
+        now_s = arrival
+        if request < len(arrival_s):
+            heappush(present, (float(service_s[request]), request))
+    return ends
+
+
+def shortest_first(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
+    """Waits where the server, whenever it is free, takes the shortest of those who wait, and the first of equal ones."""
+    waits = np.empty(len(arrival_s))
+    waiting: list[tuple[float, int]] = []
+    now_s, following = 0.0, 0
+    while following < len(arrival_s) or waiting:
+        if not waiting:
+            now_s = max(now_s, float(arrival_s[following]))
+        while following < len(arrival_s) and arrival_s[following] <= now_s:
+            heappush(waiting, (float(service_s[following]), following))
+            following += 1
+        service, request = heappop(waiting)
+        waits[request] = now_s - arrival_s[request]
+        now_s += service
+    return waits
+
+
+def boarding(arrival_s: np.ndarray, service_s: np.ndarray, step_s: float) -> np.ndarray:
+    """When each request begins on a machine that serves any number at once in steps that all share.
+
+    An idle machine begins its steps with an arrival; a busy one lets arrivals in between two of them.
+    """
+    starts, step_from_s, busy_until_s = np.empty(len(arrival_s)), 0.0, 0.0
+    for request, (arrival, service) in enumerate(zip(map(float, arrival_s), map(float, service_s), strict=True)):
+        if arrival >= busy_until_s:
+            step_from_s = arrival
+        starts[request] = step_from_s + np.ceil((arrival - step_from_s) / step_s) * step_s
+        busy_until_s = max(busy_until_s, starts[request] + service)
+    return starts
