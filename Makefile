@@ -23,7 +23,8 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/ctxsim paper --markdown > docs/paper.md
 	$(BIN)/python docs/readme_figure.py
-	$(BIN)/python benchmarks/run.py --markdown > docs/performance.md
+	$(BIN)/python benchmarks/residency.py > docs/residency.md
+	$(BIN)/python benchmarks/run.py --million --markdown > docs/performance.md
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

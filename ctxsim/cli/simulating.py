@@ -82,7 +82,16 @@ def _once(order: Order) -> SimulationResult:
             result.save(order.out)
         if order.fail_on_slo:
             result.summary["slo_gate"] = _gate(simulation)
-        return result
+        return result if order.trace is None else _traced(order.trace, simulation, result)
+
+
+def _traced(order: TraceOrder, simulation: Simulation, result: SimulationResult) -> SimulationResult:
+    """Writes the trace; the result with what a reader of it must know."""
+    scenario = simulation.scenario
+    about = {"scenario": scenario.name, "scenario_sha256": result.scenario_sha256, "seed": simulation.seed}
+    tables = {"requests": simulation.requests, "runs": simulation.runs, "transfers": simulation.transfers}
+    trace = write_trace(order.path, tables, about, order.window)
+    return replace(result, warnings=(*result.warnings, *trace.warnings))
 
 
 def _run(order: Order, spool: Path) -> Simulation:

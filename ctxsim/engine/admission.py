@@ -51,6 +51,7 @@ def _of_the_waiting(core: EngineCore, plan: Plan, reserved_bytes: float) -> Requ
             core.claimant = request if request.home is not None else None
             core.tried = request, core.holdings.version
             return None
+        core.claimant = None
         if request.home is not None and core.held:
             core.cache.unclaim(request)
         core.held.append(core.waiting.pop())

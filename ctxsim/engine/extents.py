@@ -170,6 +170,7 @@ class PrefixTree:
         child = Extent(tail, key, tail.end, end, hashes)
         child.kept_bytes = self._layout.extent_bytes(child.start, child.end)
         child.tiers = 1 << tier
+        child.doomed = tail.doomed
         tail.children[key] = child
         return child
 

@@ -95,7 +95,7 @@ def _other_data(about: Mapping[str, Any], window: Window, choice: Choice) -> dic
 def _warnings(path: Path, window: Window, choice: Choice) -> Iterator[str]:
     """What the trace does not show, and how to see it."""
     if not any(choice.in_window.values()):
-        yield f"{path}: nothing happens between {window.from_s:g} s and {window.until_s:g} s; the trace is empty"
+        yield f"{path}: nothing happens {window}; the trace is empty"
     if choice.truncated:
         numbers = (f"{left:,} of {choice.in_window[name]:,} {WORDS[name]}" for name, left in choice.left_out.items())
         yield (

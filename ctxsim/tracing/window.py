@@ -27,37 +27,13 @@ class Window:
     max_events: int = MAX_EVENTS
 
     def __post_init__(self) -> None:
-        if not self.until_s > max(0.0, self.from_s):
-            message = f"expected a time after that of --trace-from ({self.from_s:g} s), found {self.until_s:g} s"
-            raise SpecError(Fault("", None, None, "--trace-until", f"{message}; give a later one or leave it out"))
+        if not 0 <= self.from_s < self.until_s:
+            message = f"expected times from 0 on, the second after the first, found {self}"
+            raise SpecError(Fault("", None, None, "--trace-from, --trace-until", f"{message}; leave one of them out"))
 
-
-class TraceOrder(NamedTuple):
-    """A trace as asked for: where it is to be written, and what of the run."""
-
-    path: Path
-    window: Window
-
-
-def asked(
-    path: Path | None, from_s: float | None, until_s: float | None, max_events: int | None, replications: int | None
-) -> TraceOrder | None:
-    """The order of these options, None where there are none.
-
-    Raises SpecError where the trace cannot be written there, has no path, or would be of several runs.
-    """
-    given = {"from_s": from_s, "until_s": until_s, "max_events": max_events}
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if path is None:
-        if settings:
-            found = f"expected --trace-out beside it, found --trace-{next(iter(settings)).removesuffix('_s')} alone"
-            raise SpecError(Fault("", None, None, "--trace-out", f"{found}; write e.g. --trace-out trace.json.gz"))
-        return None
-    if replications is not None:
-        found = f"expected one run to trace, found {replications} replications"
-        would_do = "leave out --replications, and give --seed for another run than the first"
-        raise SpecError(Fault("", None, None, "--trace-out", f"{found}; {would_do}"))
-    return TraceOrder(check_path(path), Window(**settings))
+    def __str__(self) -> str:
+        """The times, for a reader."""
+        return f"from {self.from_s:g} s on" + (f", until {self.until_s:g} s" if self.until_s < inf else "")
 
 
 class Kind:
