@@ -59,10 +59,10 @@ DOUBLED = ("1,000 of 2,048 in, 256 out", "1,000 of 2,048 in, 512 out", "1,000 of
 def mooncake(trace: Path) -> dict[str, Case]:
     """The replay of the trace, each prompt computed in full and with prefixes shared."""
     replay = {"workload.trace": str(trace)}
-    shared = {"serving.enable_prefix_caching": True, "deployment.router": "prefix_aware"}
+    in_full = {"serving.enable_prefix_caching": False, "deployment.router": "round_robin"}
     return {
-        "Mooncake, 12,031 requests, 70B on 4 x TP 4 H100": Case("mooncake-replay", replay),
-        "the same, prefixes shared, prefix-aware router": Case("mooncake-replay", replay | shared),
+        "Mooncake, 12,031 requests, 70B on 4 x TP 4 H100": Case("mooncake-replay", replay | in_full),
+        "the same, prefixes shared, prefix-aware router": Case("mooncake-replay", replay),
     }
 
 

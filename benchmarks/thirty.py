@@ -30,8 +30,8 @@ MACHINES = (
 
 
 def overrides(seed: int) -> dict[str, Any]:
-    """A machine, a document of 1,500 tokens or more, a pool for 2 to 8 sessions, more users than that, think times of 0.3
-    to 60 s, host memory or none, and copies with or without a cost per descriptor."""
+    """A machine, a document of 1,500 tokens or more, a pool for 2 to 8 sessions, more users than that, think times from
+    0.3 to 60 s, host memory or none, and copies with or without a cost per descriptor."""
     rng = Random(seed)
     model, hardware, ranks, longest = rng.choice(MACHINES)
     rounds, question, answer = rng.choice([3, 5, 8]), 50, rng.choice([50, 100, 250])

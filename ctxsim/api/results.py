@@ -12,7 +12,7 @@ from ctxsim.analysis import Analysis
 from ctxsim.api.html import page
 from ctxsim.api.human import human
 from ctxsim.errors import Fault, SpecError
-from ctxsim.records import Records, sorted_by
+from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def simulation_result(simulation: Simulation) -> SimulationResult:
         scenario_sha256=simulation.scenario.sha256,
         scenario_yaml=simulation.scenario.to_yaml(),
         tables={
-            "requests": sorted_by(simulation.requests, "arrival_s", "request"),
+            "requests": simulation.requests,
             "sessions": simulation.sessions,
             "runs": simulation.runs,
             "transfers": simulation.transfers,

@@ -17,7 +17,11 @@ def admit_next(core: EngineCore, plan: Plan, reserved_bytes: float) -> Request |
     """
     if core.seats <= 0:
         return None
-    request = _of_the_held(core, plan, reserved_bytes) or _of_the_waiting(core, plan, reserved_bytes)
+    version = -1
+    request = None
+    while request is None and version != core.holdings.version:
+        version = core.holdings.version
+        request = _of_the_held(core, plan, reserved_bytes) or _of_the_waiting(core, plan, reserved_bytes)
     if request is not None:
         plan.admitted.append(request)
     return request
@@ -85,10 +89,15 @@ def _try(core: EngineCore, plan: Plan, request: Request, reserved_bytes: float) 
     missing_bytes = prompt_bytes - core.free_bytes
     if missing_bytes > 0:
         room = core.cache.make_room(missing_bytes, forced)
-        if room is Room.REFUSED:
+        if room is Room.REFUSED or (room is Room.COMING and _takes_growth(core, reserved_bytes)):
             plan.let_go |= request is core.claimant
             core.cache.unclaim(request)
         if room is not Room.FREE:
             return False
     core.start(request)
     return True
+
+
+def _takes_growth(core: EngineCore, reserved_bytes: float) -> bool:
+    """Whether a claim holds on to idle KV that those who decode were to displace in the next iteration."""
+    return core.free_bytes + core.cache.droppable_bytes < reserved_bytes

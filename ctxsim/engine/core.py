@@ -226,3 +226,14 @@ class EngineCore:
         self.own_bytes -= self.cache.release(request, tokens, 0 if request.last else tokens)
         if request.last:
             self.cache.forget(request.session)
+        elif self.held:
+            self._call_back(request.session)
+
+    def _call_back(self, session: int) -> None:
+        """Of the held, those whose session has KV now are newcomers no longer."""
+        called = [request for request in self.held if request.session == session]
+        for request in reversed(called):
+            if request.home is not None:
+                self.cache.unclaim(request)
+            self.held.remove(request)
+            self.waiting.put_back(request)

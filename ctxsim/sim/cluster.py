@@ -15,11 +15,12 @@ from ctxsim.engine import DISK, HBM, HOST, SCHEDULERS, IncrementalBatch, PlainBa
 from ctxsim.errors import InfeasibleError
 from ctxsim.sim.dispatch import CENTRAL, Dispatch, make_dispatch
 from ctxsim.sim.journal import Journal, ServedRequest
-from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S
+from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S, PLANNING_DELAY_S, TURN_MOMENT_S
 from ctxsim.sim.ledger import total
 from ctxsim.sim.links import Links
 from ctxsim.sim.moment import Moment
 from ctxsim.sim.quotes import NextUses
+from ctxsim.sim.recorded import Recorded
 from ctxsim.sim.station import Site, Station
 from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Demand, Source
@@ -64,6 +65,11 @@ class Cluster:
             self._pass_on = Moment[Demand](self._env, ARRIVAL_MOMENT_S, lambda d: d.index, self._arrive).add
             ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
             self.completed = ending.add
+        self._turns = Moment[tuple[int, simpy.Event]](
+            self._env, TURN_MOMENT_S, lambda turn: turn[0], lambda turn: _succeed(turn[1])
+        )
+        # Replicas at one boundary may have planned or not: all let go at the one after.
+        self._recorded = Recorded(lambda session: self._leave(session, self._env.now + PLANNING_DELAY_S))
         self.stations: list[Station] = []
         self._links: list[Links] = []
         self._dispatch = self._open([(scenario, cost), *others], stepping, law, hash_tokens)
@@ -85,6 +91,12 @@ class Cluster:
     def gap_costs(self) -> dict[str, float | int | None]:
         """What the gaps between turns cost (see ledger), and the contention-free bound where gaps are known."""
         return total([station.ledger.close() for station in self.stations])
+
+    def turn(self, station: Station) -> simpy.Event:
+        """See station.Users."""
+        turn = self._env.event()
+        self._turns.add((station.replica.number, turn))
+        return turn
 
     def queue_moved(self, station: Station) -> None:
         """See station.Users."""
@@ -123,6 +135,7 @@ class Cluster:
         self._outstanding += 1
         for demand in self._source.initial():
             if demand.arrival_s >= self._horizon_s:
+                self._recorded.cut()
                 break
             if demand.arrival_s > self._env.now:
                 yield self._env.timeout(demand.arrival_s - self._env.now)
@@ -136,6 +149,8 @@ class Cluster:
 
     def _arrive(self, demand: Demand) -> None:
         self.journal.arrivals += 1
+        if not self.releases:
+            self._recorded.came(demand)
         request = ServedRequest(demand, self._caching)
         too_long = demand.prompt_tokens + demand.output_tokens > self._max_tokens
         if too_long or not self._dispatch.send(request):
@@ -151,35 +166,38 @@ class Cluster:
         self._rejected_in_a_row += 1
         if self._rejected_in_a_row > MOST_REJECTIONS and self._source.releases:
             raise InfeasibleError(f"the last {MOST_REJECTIONS:,} requests are all longer than a replica can ever serve")
-        self._follow(demand, demand.arrival_s)
+        self._follow(demand, demand.arrival_s, served=False)
         self._settle()
 
     def _end(self, request: ServedRequest) -> None:
         if not request.last:
             self._ended_s[request.session] = request.finished_s
-        self._follow(request.demand, request.finished_s)
+        self._follow(request.demand, request.finished_s, served=True)
         self._settle()
         if self._progress is not None:
             self._progress(len(self.journal.requests))
 
-    def _follow(self, demand: Demand, finished_s: float) -> None:
+    def _follow(self, demand: Demand, finished_s: float, served: bool) -> None:
         """The end of one request may release the next of its user, at once or after its think time."""
         released = [d for d in self._source.after(demand, finished_s) if d.arrival_s < self._horizon_s]
         for following in released:
             self._release(following)
-        if self.releases and (demand.turn or not demand.last):
-            self._follow_session(demand, next((d for d in released if d.session == demand.session), None), finished_s)
+        if not self.releases:
+            self._recorded.went(demand)
+        elif demand.turn or not demand.last:
+            following = next((d for d in released if d.session == demand.session), None)
+            if following is not None:
+                self.next_uses.at_s[demand.session] = following.arrival_s
+            else:
+                self._leave(demand.session, finished_s, everywhere=not (served and demand.last))
 
-    def _follow_session(self, demand: Demand, following: Demand | None, finished_s: float) -> None:
-        """What is known of a session's next turn; one that has none is over, wherever it has left KV."""
-        if following is not None:
-            self.next_uses.at_s[demand.session] = following.arrival_s
-            return
-        self.next_uses.at_s.pop(demand.session, None)
-        self._ended_s.pop(demand.session, None)
-        if not demand.last or len(self.stations) > 1:
+    def _leave(self, session: int, at_s: float, everywhere: bool = True) -> None:
+        """The session is over, wherever it has left KV; where its last turn was served, it has left none."""
+        self.next_uses.at_s.pop(session, None)
+        self._ended_s.pop(session, None)
+        if everywhere or len(self.stations) > 1:
             for station in self.stations:
-                station.replica.forget(demand.session, finished_s)
+                station.replica.forget(session, at_s)
 
     def _release(self, demand: Demand) -> None:
         delay_s = demand.arrival_s - self._env.now
@@ -200,3 +218,7 @@ class Cluster:
         self._outstanding -= 1
         if not self._outstanding:
             self._drained.succeed()
+
+
+def _succeed(event: simpy.Event) -> None:
+    event.succeed()

@@ -59,8 +59,8 @@ class Routed:
 class CentralQueue:
     """All replicas take from one queue, each when it has room.
 
-    A request can be taken at the first boundary that is not before its arrival (less TIE_S). An idle replica takes it
-    at once, the first of several.
+    A request can be taken at the first boundary that is not before its arrival (less TIE_S). An idle replica with room
+    for it takes it at once, the first of several.
     """
 
     def __init__(self, env: simpy.Environment, stations: Sequence[Station], queue: Queue) -> None:
@@ -78,10 +78,6 @@ class CentralQueue:
 
     def _enter(self, request: ServedRequest) -> None:
         self._queue.add(request)
-        idle = next((s.replica for s in self._stations if s.replica.is_idle), None)
-        if idle is not None:
-            idle.look_again(request.arrival_s)
-            return
         for station in self._stations:
             station.replica.look_again(request.arrival_s)
 

@@ -11,6 +11,9 @@ TIE_S = 1e-9
 COMPLETION_MOMENT_S = TIE_S / 4
 ARRIVAL_MOMENT_S = TIE_S / 2
 
+# Replicas that take from one queue and plan this close to the first of them keep a fixed order.
+TURN_MOMENT_S = TIE_S / 4
+
 # When a replica plans, after a boundary: all that joins there, released by a completion just then too, has come.
 PLANNING_DELAY_S = 2 * TIE_S
 

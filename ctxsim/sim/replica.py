@@ -30,6 +30,10 @@ class Surroundings(Protocol):
         """A request begins to be served, with its prefix claimed."""
         ...
 
+    def turn(self) -> simpy.Event | None:
+        """Comes when it is this replica's turn to plan, of those at one boundary; None where it need not wait."""
+        ...
+
     def put_back(self) -> None:
         """Requests that were this replica's are in the queue for whoever takes it."""
         ...
@@ -117,11 +121,6 @@ class Replica:
                 done -= 1
             self.core.displace(min(done, run.iterations))
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits for something to do."""
-        return self._idle is not None
-
     def _disturb(self, at_s: float) -> None:
         if self._idle is not None:
             self.clock_s = max(self.clock_s, at_s)
@@ -140,6 +139,9 @@ class Replica:
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
         while True:
+            turn = self._around.turn()
+            if turn is not None:
+                yield turn
             self._join()
             run = self._next_run()
             if run is None:

@@ -11,7 +11,8 @@ import numpy as np
 from ctxsim.cost import CostModel
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, summarise
-from ctxsim.records import SESSION_COLUMNS, Records, Rows, Table
+from ctxsim.metrics.steady import too_short_warning
+from ctxsim.records import SESSION_COLUMNS, Records, Table, sorted_by
 from ctxsim.sim.cautions import residency_warnings
 from ctxsim.sim.cluster import Cluster, Progress, Stepping
 from ctxsim.spec.lengths import ConstantLength
@@ -45,7 +46,7 @@ def simulate(
 
     seed: replaces the scenario's. stepping: ``macro`` jumps over runs of equal iterations, ``single`` takes each
     one; both give the same history. progress: called with the number of finished requests. spool: a folder for rows,
-    so that memory does not grow with their number; the requests then stand in order of completion.
+    so that memory does not grow with their number; it must stay for as long as the result is used.
     Raises InfeasibleError where the KV pool cannot hold the shortest request, and SpecError where nothing would end
     the run.
     """
@@ -58,8 +59,9 @@ def simulate(
         others=[(group.scenario, group) for group in others],
     )  # fmt: skip
     journal = cluster.run()
-    requests = journal.requests if spool is not None else by_arrival(journal.requests)
+    requests = sorted_by(journal.requests, "arrival_s", "request")
     sessions = session_table(requests)
+    completed_sessions = _completed_sessions(scenario, sessions)
     history = History(
         requests=requests,
         runs=journal.runs,
@@ -68,14 +70,15 @@ def simulate(
         num_requests=journal.arrivals,
         rejected_requests=len(journal.rejected),
         preemptions=journal.preemptions,
-        completed_sessions=_completed_sessions(scenario, sessions),
+        completed_sessions=completed_sessions,
         link_busy_s=cluster.link_busy_s(),
         held_byte_s=cluster.held_byte_s(),
         others=others,
     )
     summary = summarise(scenario, cost, history)
     summary["gap_cost_usd"] = cluster.gap_costs()
-    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary))
+    too_short = too_short_warning(scenario, requests, completed_sessions)
+    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *filter(None, [too_short]))
     return Simulation(scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, warnings)
 
 
@@ -88,12 +91,6 @@ def _costs(scenario: Scenario) -> list[CostModel]:
             group = f"groups[{number - 1}]." if number else ""
             raise InfeasibleError(_no_room(cost, shortest, f"deployment.{group}tensor_parallel"))
     return costs
-
-
-def by_arrival(requests: Rows) -> Table:
-    """One row a finished request, in order of arrival."""
-    order = np.lexsort((requests["request"], requests["arrival_s"]))
-    return Table({name: requests[name][order] for name in requests.names})
 
 
 def check_ends(scenario: Scenario) -> None:

@@ -42,6 +42,10 @@ class Users(Protocol):
         """A request has all its tokens."""
         ...
 
+    def turn(self, station: Station) -> simpy.Event:
+        """Comes when it is the replica's turn to plan, of those that share a queue."""
+        ...
+
     def queue_moved(self, station: Station) -> None:
         """A replica has taken a request out of the queue that all share, or put one back."""
         ...
@@ -130,6 +134,10 @@ class Station:
             size = self._site.cost.layout.block_size
             kept_bytes = self._site.cost.layout.extent_bytes(0, known // size * size)
             self.ledger.admitted(request, self._users.gap_s(request), kept_bytes)
+
+    def turn(self) -> simpy.Event | None:
+        """See replica.Surroundings."""
+        return self._users.turn(self) if self.core.shares_queue else None
 
     def put_back(self) -> None:
         """See replica.Surroundings."""

@@ -3,7 +3,7 @@
 Perfetto wants slices of a thread to nest perfectly and readers cut decimals each in their own way, so times are whole
 microseconds. Its thread names go by thread number alone, so no two threads of a file share one, nor a process and a
 thread; a process 0 would be taken for the idle one. What overlaps (requests) is asynchronous: events of one category
-and id nest, and are drawn within the process.
+and id nest; with an id that is the process's own (id2.local) they are drawn within it.
 """
 
 from __future__ import annotations

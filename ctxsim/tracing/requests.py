@@ -42,6 +42,6 @@ def request_lane(requests: Table) -> Lane:
         at = row_of[i]
         args = {column: columns[column][at] for column in ARGS} if not step_of[i] else {}
         found = event(phase, name, columns["replica"][at], time_us[i], args)
-        return found | {"cat": REQUEST, "id": str(columns["request"][at])}
+        return found | {"cat": REQUEST, "id2": {"local": str(columns["request"][at])}}
 
     return Lane(time_us, span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from support.real import scenario_of
 
 from ctxsim.analysis import Analysis, analyze
 from ctxsim.analysis.residency import POLICIES
+from ctxsim.geometry import KvLayout
 from ctxsim.sim import Simulation, simulate
+from ctxsim.spec.models import load_model
 from ctxsim.spec.scenario import Scenario
 
 MODELS = {"paper-34b": 1, "llama-3.1-8b": 1, "gemma-3-27b": 1, "mixtral-8x7b": 2, "jamba-1.5-mini": 2, "gpt-oss-20b": 1}
@@ -20,20 +23,28 @@ ROUNDING = 1 + 1e-9
 BLOCK = 16
 
 
-def sessions(model: str = "llama-3.1-8b", *, pool: float, hardware: str = "h200-sxm", **case: Any) -> Scenario:
-    """Users with sessions, on replicas whose pool holds so many of them at their longest; a few blocks more."""
+def sessions(
+    model: str = "llama-3.1-8b", *, pool: float, link_bytes_per_s: float | None = None, **case: Any
+) -> Scenario:
+    """Users with sessions, on replicas whose pool holds so many of them at their longest; a few blocks more.
+
+    link_bytes_per_s: replaces that of a host link of the h200-sxm.
+    """
     workload = {"kind": "sessions"} | {name: case.pop(name) for name in list(case) if "__" not in name}
-    longest = workload["document_tokens"] + workload["rounds"] * (
-        workload["question_tokens"] + workload["answer_tokens"]
-    )
-    return scenario_of(
+    turn = workload["question_tokens"] + workload["answer_tokens"]
+    layout = KvLayout.of(load_model(model), "bf16", MODELS[model], BLOCK)
+    longest_bytes = layout.footprint_bytes(workload["document_tokens"] + workload["rounds"] * turn)
+    scenario = scenario_of(
         model,
-        hardware,
+        "h200-sxm",
         workload,
         deployment__tensor_parallel=MODELS[model],
-        serving__num_gpu_blocks_override=int(pool * (-(-longest // BLOCK) + 4)),
+        serving__num_gpu_blocks_override=int(pool * longest_bytes / layout.block_bytes) + 4,
         **case,
     )
+    if link_bytes_per_s is None:
+        return scenario
+    return replace(scenario, hardware=replace(scenario.hardware, host_link_bytes_per_s=link_bytes_per_s))
 
 
 @st.composite
@@ -121,11 +132,12 @@ BINDING = {
         {"pool": 6, "document_tokens": 30_720, "question_tokens": 96, "answer_tokens": 2, "rounds": 4, "users": 40,
          "num_sessions": 200, "think_time": "10 s"},
     ),
-    # A link of an eighth of the profile's: host memory has room for all, but they come back no faster than this.
+    # Host memory has room for all, but they come back no faster than a link of 1 GB/s brings them. What is lost: the
+    # least recently used are those that come back first, so that what HBM holds is of no use.
     "swap": (
-        0.8,
-        {"pool": 2.2, "document_tokens": 4094, **ONE_TURN_MORE, "users": 40, "num_sessions": 200, "think_time": "2 s",
-         "serving__host_kv_capacity": "100 GB", "hardware": "rtx-4090"},
+        0.6,
+        {"pool": 16.2, "document_tokens": 4094, "question_tokens": 1, "answer_tokens": 1, "rounds": 8, "users": 100,
+         "num_sessions": 200, "think_time": "20 s", "serving__host_kv_capacity": "300 GB", "link_bytes_per_s": 1e9},
     ),
 }  # fmt: skip
 
@@ -150,7 +162,7 @@ def test_thinks_of_many_lengths_stay_within_the_bound(policy: str, think: dict[s
     """
     scenario = sessions(
         pool=3.2, document_tokens=4094, **ONE_TURN_MORE, users=40, num_sessions=130, think_time=think,
-        serving__residency=policy, serving__host_kv_capacity="100 GB", hardware="rtx-4090",
+        serving__residency=policy, serving__host_kv_capacity="100 GB", link_bytes_per_s=2e9,
         deployment__router="session_affinity",
     )  # fmt: skip
     found = shares(analyze(scenario), simulate(scenario))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, sqrt
+from zlib import crc32
 
 import numpy as np
 
@@ -11,6 +12,11 @@ REPLICATIONS = 20
 # Student's t with 19 degrees of freedom for a two-sided 99 % interval: its 99.5 % quantile, and where five intervals
 # are looked at together (Bonferroni), its 99.9 % quantile.
 QUANTILES = {1: 2.8609, 5: 3.5794}
+
+
+def streams(case: object) -> list[np.random.Generator]:
+    """Random numbers for every replication of a case, independent of those of any other case."""
+    return [np.random.default_rng([crc32(str(case).encode()), seed]) for seed in range(REPLICATIONS)]
 
 
 def interval(estimates: Sequence[float], together: int = 1) -> tuple[float, float]:

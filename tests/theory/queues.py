@@ -19,8 +19,8 @@ from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Source
 from services import Path
 
-SECONDS_PER_TOKEN = 1e-6
-"""A service is a prompt of some million tokens: to the nearest token it is half a microsecond off at most."""
+SECONDS_PER_TOKEN = 1e-8
+"""A service of a second is a prompt of a hundred million tokens: to the nearest token, 5 ns off at most."""
 UNLIMITED_TOKENS = 10**12
 
 

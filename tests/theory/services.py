@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Path:
         return expected + float(np.sum(values[self.present :] - expected)) / self.number
 
 
-SPREAD = sqrt(np.log(3.0))
-"""Of a lognormal with E[S^2] = 3 E[S]^2."""
+SPREAD = sqrt(log(2.0))
+"""Of a lognormal that varies as much as an exponential: E[S^2] = 2 E[S]^2."""
 SHORT_S, LONG_S, SHORT_SHARE = 0.25, 4.0, 0.8
 
 EXPONENTIAL = Service("exponential", 2.0, lambda rng, n: rng.exponential(1.0, n), lambda rng, n: rng.exponential(1.0, n))

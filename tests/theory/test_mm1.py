@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
-from intervals import REPLICATIONS, assert_drawn_from, assert_fractions, assert_mean
+from intervals import assert_drawn_from, assert_fractions, assert_mean, streams
 from queues import Visits, serve
 from recursions import lindley
 from services import exponential_path
@@ -24,8 +24,7 @@ def load(request: pytest.FixtureRequest) -> float:
 @pytest.fixture(scope="module")
 def paths(load: float) -> list[Visits]:
     """Every replication."""
-    draws = (np.random.default_rng([1, seed]) for seed in range(REPLICATIONS))
-    return [serve(exponential_path(rng, load, 1, ARRIVALS[load])) for rng in draws]
+    return [serve(exponential_path(rng, load, 1, ARRIVALS[load])) for rng in streams(load)]
 
 
 def test_every_wait_is_lindley_s(paths: list[Visits]) -> None:

@@ -1,0 +1,121 @@
+"""Users who think, wait and are served (machine repairman, M/M/c//N), a closed loop as users of a server form it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from formulas import birth_death
+from intervals import assert_mean, streams
+from queues import Rounds, in_tokens, serve_users, servers
+from recursions import repairman
+
+# Requests of a replication. Chance is small in a closed loop: who waits does not ask.
+REQUESTS = 800
+
+
+class Size(NamedTuple):
+    """Users, how long they think, and how many servers serve them, for a second on average."""
+
+    users: int
+    think_s: float
+    servers: int = 1
+
+    def numbers(self) -> np.ndarray:
+        """The share of time with 0, 1, ... users waiting or served: N - n of them think."""
+        thinking = [self.users - n for n in range(self.users)]
+        return birth_death(
+            [n / self.think_s for n in thinking], [min(n, self.servers) for n in range(1, self.users + 1)]
+        )
+
+    @property
+    def busy(self) -> float:
+        """Mean number of busy servers, and requests a second."""
+        return float(sum(p * min(n, self.servers) for n, p in enumerate(self.numbers())))
+
+    @property
+    def response_s(self) -> float:
+        """Mean time from request to answer: that of a round, N over the requests a second, without the thought."""
+        return self.users / self.busy - self.think_s
+
+    @property
+    def horizon_s(self) -> float:
+        """The time of so many requests."""
+        return REQUESTS / self.busy
+
+
+# Light load and heavy load of one user, five and twenty, and of several servers.
+SIZES = [
+    Size(1, 4.0), Size(1, 0.25), Size(5, 20.0), Size(5, 3.0), Size(20, 60.0), Size(20, 12.0),
+    Size(10, 9.0, servers=2), Size(10, 2.0, servers=3),
+]  # fmt: skip
+
+
+class Thinkers:
+    """Users of a loop that had been going for ever: some wait already, the others' thought is under way."""
+
+    def __init__(self, rng: np.random.Generator, size: Size) -> None:
+        self._think_s = size.think_s
+        self._waiting = rng.choice(size.users + 1, p=size.numbers())
+        self._seeds = rng.integers(2**63, size=size.users)
+
+    def times(self) -> list[Iterator[tuple[float, float]]]:
+        """Think and service times of each user; the same every time that one asks."""
+        return [self._times(user) for user in range(len(self._seeds))]
+
+    def _times(self, user: int) -> Iterator[tuple[float, float]]:
+        rng = np.random.default_rng(self._seeds[user])
+        if user < self._waiting:
+            yield 0.0, in_tokens(rng.exponential())
+        while True:
+            yield rng.exponential(self._think_s), in_tokens(rng.exponential())
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=str)
+def size(request: pytest.FixtureRequest) -> Size:
+    assert isinstance(request.param, Size)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def loops(size: Size) -> list[tuple[Thinkers, Rounds]]:
+    """Every replication, of users who take from one queue."""
+    scenario = servers(size.servers, router="central_queue")
+    thinkers = [Thinkers(rng, size) for rng in streams(size)]
+    return [(users, serve_users(users.times(), scenario, size.horizon_s)) for users in thinkers]
+
+
+def test_every_round_is_as_it_should(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
+    for users, found in loops:
+        expected = repairman(users.times(), size.servers, size.horizon_s)
+        assert found.visits.keys() == expected.keys()
+        times_s = np.array([found.visits[key] for key in expected])
+        assert times_s == pytest.approx(np.array(list(expected.values())), rel=1e-9, abs=1e-9)
+
+
+def test_one_user_never_waits(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
+    """Nor do as many users as there are servers; more do."""
+    waits_s = [start_s - arrival_s for _, found in loops for arrival_s, start_s, _ in found.visits.values()]
+    assert (max(waits_s) < 1e-8) == (size.users <= size.servers)
+
+
+def test_servers_are_busy(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
+    """The mean over time of the number of busy servers, from the runs that the journal lists."""
+    busy = [float(np.sum(found.busy_s)) / size.horizon_s for _, found in loops]
+    assert_mean(busy, size.busy, precision=0.06)
+
+
+def test_requests_a_second(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
+    ended = [sum(end_s < size.horizon_s for *_, end_s in found.visits.values()) for _, found in loops]
+    assert_mean([number / size.horizon_s for number in ended], size.busy, precision=0.06)
+
+
+def test_mean_response(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
+    """Of the requests that are sent before the horizon; what they are off by sums up to nothing on average."""
+    estimates = []
+    for users, found in loops:
+        stays_s = [end_s - arrival_s for (user, turn), (arrival_s, _, end_s) in found.visits.items() if turn or arrival_s]
+        estimates.append(size.response_s + sum(stay_s - size.response_s for stay_s in stays_s) / REQUESTS)
+    assert_mean(estimates, size.response_s, precision=0.06)
