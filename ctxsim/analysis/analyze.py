@@ -75,7 +75,7 @@ def analyze(scenario: Scenario) -> Analysis:
 
 def _group(cost: CostModel, session: TypicalSession) -> Group:
     capacity_bytes = max(0.0, cost.memory.kv_capacity_bytes)
-    concurrent = capacity_bytes / cost.layout.held_bytes(session.document_tokens)
+    concurrent = capacity_bytes / cost.layout.held_bytes(max(1, session.document_tokens - session.found_tokens))
     return Group(cost, session_course(cost, session), concurrent)
 
 

@@ -52,6 +52,8 @@ def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
     answer = session.answer_tokens
     prompt = session.document_tokens + session.question_tokens
     first = _prompt(cost, prompt, 0)
+    if session.found_tokens:
+        first = _found(cost, first, session.own_tokens)
     total = _Leg()
     total.add(first)
     total.add(_leg(cost, max(answer - 1, 0), prompt, 1))
@@ -86,6 +88,15 @@ def _prompt(cost: CostModel, tokens: int, past: int) -> _Leg:
         least.add(_leg(cost, tokens - short, past + short, chunk))
         leg.compute_s, leg.own_bytes = least.compute_s, least.own_bytes
     return leg
+
+
+def _found(cost: CostModel, alone: _Leg, tokens: int) -> _Leg:
+    """A prompt of which only so many tokens have to be computed, in a cache that has the rest: the time is as alone.
+
+    Its work is that of tokens with nothing before them, which for any split of prompts into both is no more than true.
+    """
+    least = _prompt(cost, tokens, 0)
+    return _Leg(alone.seconds, least.passes, least.compute_s, least.own_bytes)
 
 
 def _leg(cost: CostModel, tokens: int, past: int, per_iteration: int) -> _Leg:

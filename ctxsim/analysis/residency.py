@@ -88,7 +88,7 @@ class Shares:
         workload = scenario.workload
         return cls(
             pool_bytes=max(0.0, cost.memory.kv_capacity_bytes),
-            served_byte_s=course.resident_s * layout.held_bytes(session.document_tokens + session.question_tokens),
+            served_byte_s=course.resident_s * layout.held_bytes(session.own_tokens),
             gaps=gaps,
             think_s=gaps * session.think_s,
             kept_bytes=layout.extent_bytes(0, kept_tokens),

@@ -14,7 +14,7 @@ class TypicalSession:
 
     A request is a session of one round whose document is its prompt. users: in a closed loop; arrivals_per_s:
     sessions per second in an open one (the other is None). most_tokens: the longest that a context of the workload can
-    become; None where nothing limits it.
+    become; None where nothing limits it. found_tokens: of a prompt, what an unlimited cache would have of others.
     """
 
     document_tokens: int
@@ -25,6 +25,12 @@ class TypicalSession:
     users: int | None
     arrivals_per_s: float | None
     most_tokens: int | None = None
+    found_tokens: int = 0
+
+    @property
+    def own_tokens(self) -> int:
+        """Of the first prompt, what no other prompt has brought."""
+        return max(1, self.document_tokens + self.question_tokens - self.found_tokens)
 
     @property
     def known_tokens(self) -> int:
@@ -46,7 +52,9 @@ def typical_session(scenario: Scenario) -> TypicalSession:
             None if workload.arrival is None else workload.arrival.rate,
             _most_tokens(workload),
         )
-    return _request(workload) if isinstance(workload, Requests) else _trace(workload)
+    if isinstance(workload, Requests):
+        return _request(workload)
+    return _trace(workload, scenario.serving.enable_prefix_caching)
 
 
 def _most_tokens(workload: Sessions) -> int | None:
@@ -66,14 +74,19 @@ def _request(workload: Requests) -> TypicalSession:
     return TypicalSession(prompt, 0, output, 1, 0.0, None, arrival.rate)
 
 
-def _trace(workload: Trace) -> TypicalSession:
+def _trace(workload: Trace, caching: bool) -> TypicalSession:
     # Imported here: numpy is a tenth of the start-up of a command that does without it.
     import numpy as np
 
-    from ctxsim.workload import read_trace
+    from ctxsim.workload import TraceSource, read_trace
 
     table = read_trace(workload.trace, workload.format, workload.num_requests, workload.time_scale)
     prompt = max(1, round(float(np.mean(table.prompt_tokens))))
     output = round(float(np.mean(table.output_tokens)))
     lasts_s = float(table.arrival_s[-1] - table.arrival_s[0])
-    return TypicalSession(prompt, 0, output, 1, 0.0, None, len(table) / lasts_s if lasts_s > 0 else None)
+    # At the users' own pace requests come as fast as they are answered.
+    recorded = workload.pace == "recorded" and lasts_s > 0
+    found = sum(demand.reusable_tokens for demand in TraceSource(table).initial()) if caching else 0
+    return TypicalSession(
+        prompt, 0, output, 1, 0.0, None, len(table) / lasts_s if recorded else None, found_tokens=found // len(table)
+    )

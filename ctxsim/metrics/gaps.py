@@ -133,7 +133,8 @@ def pause_shares(
 ) -> tuple[Array, Array]:
     """So many pauses from the shortest to the longest, and the share of all pauses that are not longer than each.
 
-    They are spread evenly by their logarithm. The arguments are those of ``gap_quantiles``; empty where it has nulls.
+    They are spread evenly by their logarithm, over six powers of ten at most below the longest. The arguments are those
+    of ``gap_quantiles``; empty where it has nulls.
     """
     pauses = _Pauses(runs, np.asarray(gaps_s, dtype=float), begin_s)
     total = sum(int(np.sum(series.pauses)) for series in pauses)
@@ -141,6 +142,8 @@ def pause_shares(
         return np.empty(0), np.empty(0)
     bins = _bins(pauses)
     longest_s = _number(bins.high_bits)
+    if not longest_s:
+        return np.zeros(points), np.ones(points)
     limits_s = np.geomspace(max(_number(bins.low_bits), longest_s / MILLION), longest_s, points)
     limits_s[-1] = longest_s
     counts = np.zeros(points, np.int64)

@@ -66,7 +66,7 @@ class Cluster:
             ending = Moment[ServedRequest](self._env, COMPLETION_MOMENT_S, lambda r: r.replica, self._end)
             self.completed = ending.add
         self._turns = Moment[tuple[int, simpy.Event]](
-            self._env, TURN_MOMENT_S, lambda turn: turn[0], lambda turn: _succeed(turn[1])
+            self._env, TURN_MOMENT_S, lambda turn: turn[0], lambda turn: turn[1].succeed()
         )
         # Replicas at one boundary may have planned or not: all let go at the one after.
         self._recorded = Recorded(lambda session: self._leave(session, self._env.now + PLANNING_DELAY_S))
@@ -185,9 +185,9 @@ class Cluster:
         if not self.releases:
             self._recorded.went(demand)
         elif demand.turn or not demand.last:
-            following = next((d for d in released if d.session == demand.session), None)
-            if following is not None:
-                self.next_uses.at_s[demand.session] = following.arrival_s
+            next_turn = next((d for d in released if d.session == demand.session), None)
+            if next_turn is not None:
+                self.next_uses.at_s[demand.session] = next_turn.arrival_s
             else:
                 self._leave(demand.session, finished_s, everywhere=not (served and demand.last))
 
@@ -218,7 +218,3 @@ class Cluster:
         self._outstanding -= 1
         if not self._outstanding:
             self._drained.succeed()
-
-
-def _succeed(event: simpy.Event) -> None:
-    event.succeed()

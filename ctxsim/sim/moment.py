@@ -18,7 +18,7 @@ class Moment(Generic[T]):
     """
 
     def __init__(
-        self, env: simpy.Environment, lasts_s: float, key: Callable[[T], int], hand_on: Callable[[T], None]
+        self, env: simpy.Environment, lasts_s: float, key: Callable[[T], int], hand_on: Callable[[T], object]
     ) -> None:
         self._env = env
         self._lasts_s = lasts_s

@@ -10,8 +10,8 @@ from ctxsim.workload.demand import Demand
 class Recorded:
     """The sessions of several turns that may come again or are being served.
 
-    One is over when its last turn has come, or nothing comes any more (``cut``), and all that came is served or refused:
-    ``on_over`` is then called, for an earlier turn may have left KV after the last one was done.
+    One is over when its last turn has come, or nothing comes any more (``cut``), and all that came is served or
+    refused: ``on_over`` is then called, for an earlier turn may have left KV after the last one was done.
     """
 
     def __init__(self, on_over: Callable[[int], None]) -> None:

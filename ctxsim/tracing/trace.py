@@ -68,7 +68,7 @@ def check_path(path: str | Path) -> Path:
     target = Path(path)
     if not target.name.endswith(SUFFIXES):
         found = f'expected a name that ends in .json or .json.gz, found "{target.name}"'
-        raise _unwritable(target, f"{found}; write e.g. {target.with_suffix('.json.gz').name}")
+        raise _unwritable(target, f"{found}; write e.g. {target.stem or 'trace'}.json.gz")
     if target.is_dir():
         raise _unwritable(target, "expected a file to write the trace to, found a folder of that name; name another")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):

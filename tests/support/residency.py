@@ -27,7 +27,7 @@ def residency_case(rng: Random) -> Case:
     """A case drawn from ``rng``, most often short of HBM: a policy that the workload allows, tiers small and large."""
     kind = rng.choice(["talks", "talks", "recorded sessions", "hashes"])
     cost = _cost(rng)
-    hash_tokens = rng.choice([1, 2, 4, 5]) * rng.choice([1, cost.layout.block_size]) if kind == "hashes" else 0
+    hash_tokens = rng.choice([1, 2, 4, 6]) * rng.choice([1, cost.layout.block_size]) if kind == "hashes" else 0
     scenario = _scenario(rng, kind, cost)
     if kind == "talks":
         talks = _talks(rng)
@@ -38,26 +38,26 @@ def residency_case(rng: Random) -> Case:
 
 def _cost(rng: Random) -> StubCost:
     """A pool for little more than the longest prompt, or for a few of them; windows and states now and then."""
-    spans = spans_of(rng)[: rng.choice([1, 1, 4])]
+    spans = spans_of(rng)[: rng.choice([1, 1, 1, 4])]
     cost = stub_cost(
         spans,
         block_size=rng.choice([1, 4, 16]),
         operations=operations_of(rng, spans),
         token_bytes=[rng.choice([1.0, 2.5]) for _ in spans],
-        state_bytes=rng.choice([0.0, 0.0, 0.0, 3.0]),
+        state_bytes=rng.choice([0.0, 0.0, 0.0, 0.0, 3.0]),
     )
-    capacity_bytes = cost.layout.footprint_bytes(150) * rng.choice([1.05, 1.3, 1.3, 2, 3, 6])
+    capacity_bytes = cost.layout.footprint_bytes(150) * rng.choice([1.05, 1.05, 1.3, 1.3, 2, 4])
     return replace(cost, memory=StubMemory(capacity_bytes), copies_bytes_per_s=rng.choice([inf, 1000.0, 20_000.0]))
 
 
 def _scenario(rng: Random, kind: str, cost: StubCost) -> Scenario:
     router = rng.choice(ROUTERS)
-    policies = list(POLICIES) if kind == "talks" else ["keep", "swap", "swap", "recompute", "cheapest"]
+    policies = [*POLICIES, "swap", "cheapest"] if kind == "talks" else ["keep", "swap", "swap", "recompute", "cheapest"]
     if kind == "hashes":
         policies.remove("keep")
     if router == "central_queue":
         policies = ["swap", "swap", "recompute"]
-    seats = rng.choice([1, 4, 8])
+    seats = rng.choice([1, 4, 8, 8])
     limits = engine(
         max_num_seqs=seats,
         max_num_batched_tokens=max(seats, rng.choice([8, 16, 64])),
@@ -69,8 +69,8 @@ def _scenario(rng: Random, kind: str, cost: StubCost) -> Scenario:
         "scheduler": rng.choice(["fcfs", *SCHEDULERS]),
         "residency": rng.choice(policies),
         "host_tier": rng.choice(["exclusive", "exclusive", "inclusive"]),
-        "host_kv_capacity": capacity_bytes * rng.choice([0.0, 0.5, 1, 1, 3]),
-        "disk_kv_capacity": capacity_bytes * rng.choice([0.0, 0.0, 1, 4]),
+        "host_kv_capacity": capacity_bytes * rng.choice([0.0, 0.5, 0.5, 1, 3]),
+        "disk_kv_capacity": capacity_bytes * rng.choice([0.0, 1, 4]),
         "block_size": cost.layout.block_size,
         "copy_descriptor_overhead": rng.choice([0.0, 0.0, 0.004]),
         "copy_descriptors_per_block": rng.choice([1, 3]),
@@ -89,7 +89,7 @@ def _scenario(rng: Random, kind: str, cost: StubCost) -> Scenario:
 
 def _linked(rng: Random, scenario: Scenario) -> Scenario:
     """Links on which a prompt takes from a few milliseconds, less than an iteration, to a second."""
-    rate = rng.choice([300.0, 2000.0, 20_000.0])
+    rate = rng.choice([60.0, 300.0, 1000.0, 20_000.0])
     hardware = replace(
         scenario.hardware,
         host_link_bytes_per_s=rate,
@@ -118,26 +118,27 @@ def _workload(rng: Random) -> Sessions:
 def _talks(rng: Random) -> list[list[Talk]]:
     pauses_s = rng.choice([(0.0,), (0.0, 0.3), (0.1, 0.37, 1.0), (2.0,)])
     edits = rng.choice([(0,), (0,), (0, 0, 7, 40)])
+    longest = rng.choice([25, 60])
 
     def turn(document_tokens: int) -> Turn:
-        answer_tokens = rng.choice([0, 1, rng.randint(2, 25), rng.randint(2, 25)])
+        answer_tokens = rng.choice([0, 1, rng.randint(2, 25), rng.randint(20, longest)])
         return Turn(document_tokens + rng.randint(1, 12), answer_tokens, rng.choice(pauses_s), rng.choice(edits))
 
     def talk() -> Talk:
         first = turn(rng.choice([0, rng.randint(10, 90), rng.randint(10, 90)]))
         return [first, *(turn(0) for _ in range(rng.randint(0, 4)))]
 
-    return [[talk() for _ in range(rng.randint(1, 3))] for _ in range(rng.randint(1, 6))]
+    return [[talk() for _ in range(rng.randint(1, 3))] for _ in range(rng.randint(1, 8))]
 
 
 def _recorded(rng: Random) -> list[Demand]:
     """Turns of sessions at recorded times, whether or not the turn before is answered."""
     turns: list[tuple[float, int, int, int, int, int, bool]] = []
-    for session in range(rng.randint(1, 8)):
+    for session in range(rng.randint(1, 10)):
         context, at_s, known = rng.randint(5, 70), rng.random() * 2, 0
         rounds = rng.randint(1, 5)
         for number in range(rounds):
-            output_tokens = rng.choice([0, 1, rng.randint(2, 20)])
+            output_tokens = rng.choice([0, 1, rng.randint(2, 20), rng.randint(20, 50)])
             turns.append((at_s, session, number, context, output_tokens, known, number == rounds - 1))
             # As agents do, they send most of the last prompt again, and not always its answer.
             known = max(0, context - rng.choice([0, 0, 0, 3, 20]))
@@ -173,7 +174,7 @@ def _prefixes(rng: Random, hash_tokens: int) -> list[Demand]:
                 index,
                 arrival_s,
                 prompt_tokens,
-                rng.choice([0, 1, rng.randint(2, 25)]),
+                rng.choice([0, 1, rng.randint(2, 25), rng.randint(20, 60)]),
                 session=index,
                 turn=0,
                 reusable_tokens=min(known * hash_tokens, prompt_tokens),

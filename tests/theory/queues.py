@@ -45,6 +45,11 @@ class Visits:
         """How long each took alone."""
         return self.path.service_s
 
+    def number_in_system(self, at_s: np.ndarray) -> np.ndarray:
+        """How many have come and not ended at each of these times."""
+        ended = np.searchsorted(np.sort(self.end_s), at_s, side="right")
+        return np.asarray(np.searchsorted(self.arrival_s, at_s, side="right") - ended)
+
     def mean_number(self) -> float:
         """The mean over the time of the path of the number in the system."""
         until_s = self.path.until_s
@@ -65,7 +70,7 @@ def servers(replicas: int = 1, **knobs: Any) -> Scenario:
 def run(scenario: Scenario, source: Source, law: Law) -> Journal:
     """Serves it all in a pool with room for everything."""
     cost = cast(CostModel, stub_cost(law=law, capacity_bytes=float(UNLIMITED_TOKENS)))
-    return Cluster(scenario, cost, source, law=law).run()
+    return Cluster(scenario, cost, source).run()
 
 
 def serve(path: Path, scenario: Scenario | None = None) -> Visits:
@@ -96,10 +101,10 @@ def _serve(path: Path, lengths: Iterable[tuple[int, int]], scenario: Scenario, l
 @dataclass(frozen=True)
 class Rounds:
     """What users and replicas did until the horizon: for each user and turn, arrival, start and end; and the time in
-    which each replica was busy."""
+    which replicas were busy, summed over them."""
 
-    visits: dict[tuple[int, int], tuple[float, float, float]]
-    busy_s: np.ndarray
+    visits: dict[tuple[int, int], tuple[float, ...]]
+    busy_s: float
 
 
 def serve_users(users: Sequence[Iterator[tuple[float, float]]], scenario: Scenario, horizon_s: float) -> Rounds:
@@ -108,12 +113,14 @@ def serve_users(users: Sequence[Iterator[tuple[float, float]]], scenario: Scenar
     source = LoopSource([starmap(_in_tokens, user) for user in users])
     journal = run(scenario, source, TokenLaw(SECONDS_PER_TOKEN))
     names = ("session", "turn", "arrival_s", "admitted_s", "finished_s")
-    rows = zip(*(journal.requests[name].tolist() for name in names), strict=True)
+    visits = {
+        (session, turn): tuple(times)
+        for session, turn, *times in zip(*(journal.requests[name].tolist() for name in names), strict=True)
+    }
     start_s = journal.runs["start_s"]
     end_s = start_s + journal.runs["first_s"] * journal.runs["iterations"]
-    busy_s = np.clip(end_s, None, horizon_s) - np.clip(start_s, None, horizon_s)
-    per_replica = np.bincount(journal.runs["replica"], busy_s, minlength=scenario.deployment.replicas)
-    return Rounds({(session, turn): times for session, turn, *times in map(tuple, rows)}, per_replica)
+    busy_s = np.minimum(end_s, horizon_s) - np.minimum(start_s, horizon_s)
+    return Rounds(visits, float(np.sum(busy_s)))
 
 
 def in_tokens(service_s: float) -> float:

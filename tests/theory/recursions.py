@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 
@@ -77,21 +78,25 @@ def repairman(
 
     users: think and service times of each, one after another. Returns arrival, start and end by user and turn.
     """
-    arrivals = []
-    for user, times in enumerate(users):
-        think_s, service_s = next(times)
-        arrivals.append((think_s, user, 0, service_s))
-    heapify(arrivals)
-    free_s = [0.0] * servers
+    created = count()
+
+    def ask(user: int, turn: int, now_s: float) -> None:
+        think_s, service_s = next(users[user])
+        # Of equal arrivals that of the first thought goes first.
+        heappush(arrivals, (now_s + think_s, next(created), user, turn, service_s))
+
+    arrivals: list[tuple[float, int, int, int, float]] = []
+    for user in range(len(users)):
+        ask(user, 0, 0)
+    free_s: list[float] = [0] * servers
     visits = {}
     while arrivals[0][0] < horizon_s:
-        arrival_s, user, turn, service_s = heappop(arrivals)
+        arrival_s, _, user, turn, service_s = heappop(arrivals)
         start_s = max(arrival_s, heappop(free_s))
         end_s = start_s + service_s
         heappush(free_s, end_s)
         visits[user, turn] = arrival_s, start_s, end_s
-        think_s, service_s = next(users[user])
-        heappush(arrivals, (end_s + think_s, user, turn + 1, service_s))
+        ask(user, turn + 1, end_s)
     return visits
 
 

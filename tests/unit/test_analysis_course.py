@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
+from pathlib import Path
+
 import pytest
 from cost_scenarios import MODELS, most_ranks, scenario
 
 from ctxsim.analysis import analyze
 from ctxsim.cost import CostModel
 from ctxsim.spec.scenario import load_scenario
+from ctxsim.workload import make_source
+
+SAMPLES = Path(__file__).parent / "traces"
 
 SMALL = {
     "workload__document_tokens": 5_000,
@@ -128,3 +134,32 @@ def test_a_session_s_price_is_the_fleet_s_over_its_rate() -> None:
     assert keys["cost_usd_per_session"] == pytest.approx(3.60 / keys["sessions_per_hour_bound"], rel=1e-12)
     per_output = keys["cost_usd_per_session"] / (5 * 250)
     assert keys["cost_usd_per_million_output_tokens"] == pytest.approx(1e6 * per_output, rel=1e-12)
+
+
+def test_a_trace_is_bounded_by_what_no_other_prompt_has_brought() -> None:
+    """With prefix caching, prompts of which an earlier one had a part cost the FLOP of the rest alone."""
+    cached, alone = (
+        analyze(load_scenario("mooncake-replay", {"serving.enable_prefix_caching": on})) for on in (True, False)
+    )
+    found = [d.reusable_tokens for d in make_source(cached.scenario.workload, 0).initial()]
+    new_tokens = cached.session.document_tokens - sum(found) // len(found)
+    assert 0 < new_tokens < cached.session.document_tokens
+    budget = cached.scenario.serving.max_num_batched_tokens
+    for analysis, tokens in ((cached, new_tokens), (alone, alone.session.document_tokens)):
+        hand = ByHand(analysis.cost, short_first=True)
+        hand.compute(tokens, budget)
+        prefill_s, passes = hand.compute_s, hand.passes
+        hand = ByHand(analysis.cost)
+        hand.context = analysis.session.document_tokens
+        hand.compute(analysis.session.answer_tokens - 1, 1)
+        assert analysis.course.compute_s == pytest.approx(prefill_s + hand.compute_s, rel=1e-9)
+        assert analysis.course.passes == passes + hand.passes
+    assert cached.keys["first_token_s"] == alone.keys["first_token_s"]
+
+
+def test_a_trace_at_its_users_pace_has_no_arrival_rate() -> None:
+    trace = {"kind": "trace", "trace": str(SAMPLES / "agentic.csv"), "format": "agentic"}
+    for pace, bounded in (("recorded", True), ("think_time", False)):
+        bounds = analyze(load_scenario("llama-8b-chat", {"workload": trace | {"pace": pace}})).bounds
+        rate = next(b.sessions_per_s for b in bounds if b.resource == "arrivals")
+        assert (rate < inf) == bounded

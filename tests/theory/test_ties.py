@@ -1,0 +1,95 @@
+"""Arrivals and services that are multiples of a tenth, so that arrivals fall on ends of services and on one another.
+
+A tenth is no binary fraction: times that are equal by rights differ in their last bits. The recursions count in whole
+numbers, where equal is equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from queues import serve, serve_steps, serve_users, servers
+from recursions import assign, boarding, in_turn, kiefer_wolfowitz, lindley, repairman, shortest_first
+from services import Path
+
+STEP_S = 0.1
+NUMBER = 1_500
+ROUNDING_S = 1e-9
+"""Of some hundred seconds that are sums of tenths."""
+
+
+def whole_path(seed: int, servers: int, longest: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Arrivals, several to an instant, and services in steps, at a load of 0.9."""
+    rng = np.random.default_rng([8, seed])
+    gap = (longest + 1) / 2 / 0.9 / servers
+    return np.cumsum(rng.geometric(1 / (1 + gap), NUMBER) - 1), rng.integers(1, longest, NUMBER, endpoint=True)
+
+
+def in_seconds(arrivals: np.ndarray, steps: np.ndarray) -> Path:
+    return Path(arrivals * STEP_S, steps * STEP_S, float(arrivals[-1]) * STEP_S, NUMBER)
+
+
+def test_ties_occur() -> None:
+    arrivals, steps = whole_path(0, 1)
+    ends = arrivals + lindley(arrivals, steps) + steps
+    assert len(np.intersect1d(arrivals, ends)) > 100
+    assert len(np.unique(arrivals)) < 0.9 * NUMBER
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_server(seed: int) -> None:
+    arrivals, steps = whole_path(seed, 1)
+    found = serve(in_seconds(arrivals, steps))
+    assert found.wait_s == pytest.approx(lindley(arrivals, steps) * STEP_S, abs=ROUNDING_S)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_shortest_of_those_who_have_come(seed: int) -> None:
+    """Who comes at the end of a service is among those of whom the server takes the shortest."""
+    arrivals, steps = whole_path(seed, 1)
+    found = serve(in_seconds(arrivals, steps), servers(scheduler="shortest_prompt_first"))
+    assert found.wait_s == pytest.approx(shortest_first(arrivals, steps) * STEP_S, abs=ROUNDING_S)
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 5])
+def test_one_queue_for_several_servers(replicas: int) -> None:
+    arrivals, steps = whole_path(replicas, replicas)
+    found = serve(in_seconds(arrivals, steps), servers(replicas, router="central_queue"))
+    assert found.wait_s == pytest.approx(kiefer_wolfowitz(arrivals, steps, replicas) * STEP_S, abs=ROUNDING_S)
+
+
+def test_several_servers_in_turn() -> None:
+    arrivals, steps = whole_path(4, 3)
+    found = serve(in_seconds(arrivals, steps), servers(3))
+    waits, chosen = assign(arrivals, steps, 3, in_turn)
+    assert found.replica.tolist() == chosen.tolist()
+    assert found.wait_s == pytest.approx(waits * STEP_S, abs=ROUNDING_S)
+
+
+@pytest.mark.parametrize("gap", [0.2, 3.0, 30.0])
+def test_who_comes_between_two_iterations_boards_at_once(gap: float) -> None:
+    rng = np.random.default_rng(9)
+    arrivals, steps = np.cumsum(rng.geometric(1 / (1 + gap), NUMBER) - 1), rng.integers(1, 40, NUMBER)
+    found = serve_steps(in_seconds(arrivals, steps), servers(max_num_seqs=NUMBER), STEP_S)
+    assert boarding(arrivals, steps, 1).tolist() == arrivals.tolist()
+    assert found.wait_s == pytest.approx(np.zeros(NUMBER), abs=ROUNDING_S)
+    assert found.sojourn_s == pytest.approx(steps * STEP_S, abs=ROUNDING_S)
+
+
+@pytest.mark.parametrize("users", [1, 3, 12])
+def test_a_closed_loop(users: int) -> None:
+    """Users who come back at one instant are served in the order in which they were served before."""
+
+    def times(user: int, unit: float) -> Iterator[tuple[float, float]]:
+        rng = np.random.default_rng([10, user])
+        while True:
+            yield int(rng.integers(0, 12)) * unit, int(rng.integers(1, 4)) * unit
+
+    steps = 1_500
+    found = serve_users([times(user, STEP_S) for user in range(users)], servers(), (steps - 0.5) * STEP_S)
+    expected = repairman([times(user, 1) for user in range(users)], 1, steps - 0.5)
+    assert found.visits.keys() == expected.keys()
+    expected_s = np.array(list(expected.values())) * STEP_S
+    assert np.array([found.visits[key] for key in expected]) == pytest.approx(expected_s, abs=ROUNDING_S)
