@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ctxsim import __version__
 from ctxsim.api.calls import check_single
 from ctxsim.api.replicating import replicated
 from ctxsim.api.results import SimulationResult, simulation_result
@@ -88,7 +89,8 @@ def _once(order: Order) -> SimulationResult:
 def _traced(order: TraceOrder, simulation: Simulation, result: SimulationResult) -> SimulationResult:
     """Writes the trace; the result with what a reader of it must know."""
     scenario = simulation.scenario
-    about = {"scenario": scenario.name, "scenario_sha256": result.scenario_sha256, "seed": simulation.seed}
+    about = {"version": __version__, "scenario": scenario.name, "seed": simulation.seed}
+    about["scenario_sha256"] = result.scenario_sha256
     tables = {"requests": simulation.requests, "runs": simulation.runs, "transfers": simulation.transfers}
     trace = write_trace(order.path, tables, about, order.window)
     return replace(result, warnings=(*result.warnings, *trace.warnings))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import count
 from typing import Protocol
 
 from ctxsim.engine.request import Request
 from ctxsim.geometry import UNBOUNDED, BatchTotals, KvLayout, Span
 
 Chunk = tuple[Request, int]
+_tickets = count(1)
+"""Unlike in all batches: a request that was preempted may go on in another one."""
+
 _Entry = tuple[int, int, int, Request, tuple[float, ...]]
 
 
@@ -65,7 +69,6 @@ class IncrementalBatch:
         self._layout = layout
         self._size = layout.block_size
         self._step = 0
-        self._tickets = 0
         self._count = 0
         zeros = [0.0] * len(self._spans)
         self._pairs, self._pairs_growth = zeros[:], zeros[:]
@@ -83,8 +86,7 @@ class IncrementalBatch:
     def add(self, request: Request, tokens: int) -> None:
         """See DecodeBatch."""
         self._count += 1
-        self._tickets += 1
-        request.ticket = self._tickets
+        request.ticket = next(_tickets)
         request.joined_tokens = tokens
         request.joined_step = self._step
         left = request.output_tokens - request.generated_tokens

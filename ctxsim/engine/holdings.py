@@ -130,7 +130,6 @@ class Holdings:
 
     def discard(self, extent: Extent) -> None:
         """The extent and what follows it are of no use: gone now, or as soon as they are let go."""
-        self.version += 1
         for child in list(extent.children.values()):
             self.discard(child)
         if extent.parent is None:
@@ -142,6 +141,7 @@ class Holdings:
             self._queue(extent)
             return
         if extent.lies_in(HBM):
+            self.version += 1
             self._count_idle(extent, -1)
             self.hbm_bytes -= extent.kept_bytes
             extent.tiers &= ~(1 << HBM)

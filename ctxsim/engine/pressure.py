@@ -9,8 +9,8 @@ from ctxsim.engine.core import EngineCore, Plan
 def make_growth_fit(core: EngineCore, plan: Plan) -> float:
     """Sees to it that every decoding sequence can make its next token; returns the bytes that they take for it.
 
-    Idle caches give way first. While copies make room for good, the last admitted sequence pauses with its KV; where
-    nothing else gives way it is preempted. Who is paused asks for room anew each time: what came free may be gone.
+    Idle caches give way first, then what is held for someone who waits. While copies make room for good, the last
+    admitted sequence pauses with its KV; where nothing else gives way it is preempted. Who is paused asks for room anew each time: what came free may be gone.
     """
     if core.paused:
         plan.resumed = [request for request in core.running if request in core.paused]
@@ -34,6 +34,8 @@ def _relieve(core: EngineCore, plan: Plan, missing_bytes: float) -> None:
             plan.resumed.remove(request)
         else:
             plan.paused.append(request)
+    elif room is Room.REFUSED and core.unclaim():
+        plan.let_go = True
     elif room is Room.REFUSED:
         request = next(r for r in reversed(core.running) if r not in core.fetching)
         core.preempt(request)

@@ -144,8 +144,8 @@ def pause_shares(
     longest_s = _number(bins.high_bits)
     if not longest_s:
         return np.zeros(points), np.ones(points)
-    limits_s = np.geomspace(max(_number(bins.low_bits), longest_s / MILLION), longest_s, points)
-    limits_s[-1] = longest_s
+    shortest_s = max(_number(bins.low_bits), longest_s / MILLION)
+    limits_s = np.clip(np.geomspace(shortest_s, longest_s, points), shortest_s, longest_s)
     counts = np.zeros(points, np.int64)
     for series in pauses:
         merged = series.merged()

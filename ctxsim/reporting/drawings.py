@@ -108,6 +108,5 @@ def _timeline_said(spans: Sequence[Span]) -> str:
     """How the time of all rows together is divided."""
     total_s = sum(span.end_s - span.start_s for span in spans)
     shares = {what: sum(s.end_s - s.start_s for s in spans if s.what == what) / total_s for what in WORDS}
-    return "Bars over time, a row a session. " + ", ".join(
-        f"{WORDS[what]}: {share:.0%}" for what, share in shares.items() if share
-    )
+    parts = ", ".join(f"{WORDS[what]}: {share:.0%}" for what, share in shares.items() if share)
+    return f"Bars over time, a row a session; of all their time, {parts}."

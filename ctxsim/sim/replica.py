@@ -236,7 +236,8 @@ class Replica:
             self._around.tally(self.held())
         decoding = plan.decoding and len(core.decodes) > 0
         if not (plan.chunks or decoding):
-            return None
+            # Where all who ran were preempted, others may run instead, or they again.
+            return self._next_run() if plan.preempted else None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
         piece = self._around.law()(batch)[0]
         # While someone is paused, any boundary may be the one where its next block is free.

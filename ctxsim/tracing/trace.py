@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import numpy as np
 
-import ctxsim
 from ctxsim.errors import Fault, SpecError
 from ctxsim.records import Records
 from ctxsim.tracing.copies import copy_lanes
@@ -84,7 +83,6 @@ def _unwritable(path: Path, message: str) -> SpecError:
 def _other_data(about: Mapping[str, Any], window: Window, choice: Choice) -> dict[str, Any]:
     return {
         **about,
-        "version": ctxsim.__version__,
         "from_s": window.from_s,
         "until_s": choice.until_s if isfinite(choice.until_s) else None,
         "truncated": choice.truncated,

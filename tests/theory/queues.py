@@ -8,6 +8,7 @@ from itertools import repeat, starmap
 from typing import Any, cast
 
 import numpy as np
+from services import Path
 from support.cases import engine, stub_cost
 from support.laws import ConstantLaw, TokenLaw
 from support.sources import ListSource, LoopSource, at
@@ -17,7 +18,6 @@ from ctxsim.sim.cluster import Cluster
 from ctxsim.sim.journal import Journal
 from ctxsim.spec.scenario import Scenario
 from ctxsim.workload.demand import Source
-from services import Path
 
 SECONDS_PER_TOKEN = 1e-8
 """A service of a second is a prompt of a hundred million tokens: to the nearest token, 5 ns off at most."""

@@ -143,7 +143,7 @@ def shortest_remaining(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarr
 
 
 def shortest_first(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
-    """Waits where the server, whenever it is free, takes the shortest of those who wait, and the first of equal ones."""
+    """Waits where the server, whenever it is free, takes the shortest of those who wait, the first of equal ones."""
     waits = np.empty(len(arrival_s))
     waiting: list[tuple[float, int]] = []
     now_s, following = 0.0, 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 
 import numpy as np
-
 from formulas import birth_death
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -51,7 +50,9 @@ SPREAD = sqrt(log(2.0))
 """Of a lognormal that varies as much as an exponential: E[S^2] = 2 E[S]^2."""
 SHORT_S, LONG_S, SHORT_SHARE = 0.25, 4.0, 0.8
 
-EXPONENTIAL = Service("exponential", 2.0, lambda rng, n: rng.exponential(1.0, n), lambda rng, n: rng.exponential(1.0, n))
+EXPONENTIAL = Service(
+    "exponential", 2.0, lambda rng, n: rng.exponential(1.0, n), lambda rng, n: rng.exponential(1.0, n)
+)
 CONSTANT = Service("constant", 1.0, lambda rng, n: np.ones(n), lambda rng, n: rng.random(n))
 LOGNORMAL = Service(
     "lognormal",

@@ -2,75 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from formulas import birth_death
 from intervals import assert_mean, streams
-from queues import Rounds, in_tokens, serve_users, servers
+from loops import REQUESTS, Size, Thinkers
+from queues import Rounds, serve_users, servers
 from recursions import repairman
-
-# Requests of a replication. Chance is small in a closed loop: who waits does not ask.
-REQUESTS = 800
-
-
-class Size(NamedTuple):
-    """Users, how long they think, and how many servers serve them, for a second on average."""
-
-    users: int
-    think_s: float
-    servers: int = 1
-
-    def numbers(self) -> np.ndarray:
-        """The share of time with 0, 1, ... users waiting or served: N - n of them think."""
-        thinking = [self.users - n for n in range(self.users)]
-        return birth_death(
-            [n / self.think_s for n in thinking], [min(n, self.servers) for n in range(1, self.users + 1)]
-        )
-
-    @property
-    def busy(self) -> float:
-        """Mean number of busy servers, and requests a second."""
-        return float(sum(p * min(n, self.servers) for n, p in enumerate(self.numbers())))
-
-    @property
-    def response_s(self) -> float:
-        """Mean time from request to answer: that of a round, N over the requests a second, without the thought."""
-        return self.users / self.busy - self.think_s
-
-    @property
-    def horizon_s(self) -> float:
-        """The time of so many requests."""
-        return REQUESTS / self.busy
-
 
 # Light load and heavy load of one user, five and twenty, and of several servers.
 SIZES = [
     Size(1, 4.0), Size(1, 0.25), Size(5, 20.0), Size(5, 3.0), Size(20, 60.0), Size(20, 12.0),
     Size(10, 9.0, servers=2), Size(10, 2.0, servers=3),
 ]  # fmt: skip
-
-
-class Thinkers:
-    """Users of a loop that had been going for ever: some wait already, the others' thought is under way."""
-
-    def __init__(self, rng: np.random.Generator, size: Size) -> None:
-        self._think_s = size.think_s
-        self._waiting = rng.choice(size.users + 1, p=size.numbers())
-        self._seeds = rng.integers(2**63, size=size.users)
-
-    def times(self) -> list[Iterator[tuple[float, float]]]:
-        """Think and service times of each user; the same every time that one asks."""
-        return [self._times(user) for user in range(len(self._seeds))]
-
-    def _times(self, user: int) -> Iterator[tuple[float, float]]:
-        rng = np.random.default_rng(self._seeds[user])
-        if user < self._waiting:
-            yield 0.0, in_tokens(rng.exponential())
-        while True:
-            yield rng.exponential(self._think_s), in_tokens(rng.exponential())
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
@@ -83,7 +28,7 @@ def size(request: pytest.FixtureRequest) -> Size:
 def loops(size: Size) -> list[tuple[Thinkers, Rounds]]:
     """Every replication, of users who take from one queue."""
     scenario = servers(size.servers, router="central_queue")
-    thinkers = [Thinkers(rng, size) for rng in streams(size)]
+    thinkers = [Thinkers.settled(rng, size) for rng in streams(size)]
     return [(users, serve_users(users.times(), scenario, size.horizon_s)) for users in thinkers]
 
 

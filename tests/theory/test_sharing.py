@@ -32,7 +32,9 @@ SERVICES = {"exponential": EXPONENTIAL, "constant": CONSTANT, "lognormal": LOGNO
 TINY = 1e-300
 DENSITIES = {
     "exponential": lambda x: np.exp(-x),
-    "lognormal": lambda x: np.exp(-((np.log(x + TINY) / SPREAD + SPREAD / 2) ** 2) / 2) / (x + TINY) / SPREAD / sqrt(2 * pi),
+    "lognormal": lambda x: (
+        np.exp(-((np.log(x + TINY) / SPREAD + SPREAD / 2) ** 2) / 2) / (x + TINY) / SPREAD / sqrt(2 * pi)
+    ),
 }
 ITERATION_S = 0.005
 LATE_ITERATIONS = 10
@@ -68,7 +70,9 @@ def test_equal_shares_ask_for_the_mean_alone(service: str) -> None:
     assert_mean([visits.mean_number() for visits in found], load * stay_s, precision=0.15, error=load * ITERATION_S)
 
 
-@pytest.mark.parametrize(("is_short", "share", "service_s"), [(True, SHORT_SHARE, SHORT_S), (False, 1 - SHORT_SHARE, LONG_S)])
+@pytest.mark.parametrize(
+    ("is_short", "share", "service_s"), [(True, SHORT_SHARE, SHORT_S), (False, 1 - SHORT_SHARE, LONG_S)]
+)
 def test_equal_shares_slow_everybody_alike(is_short: bool, share: float, service_s: float) -> None:
     """x / (1 - rho) for a service of x, short or long."""
     load = 0.6

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf
 from pathlib import Path
 
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from cost_scenarios import MODELS, most_ranks, scenario
 
@@ -157,8 +159,10 @@ def test_a_trace_is_bounded_by_what_no_other_prompt_has_brought() -> None:
     assert cached.keys["first_token_s"] == alone.keys["first_token_s"]
 
 
-def test_a_trace_at_its_users_pace_has_no_arrival_rate() -> None:
-    trace = {"kind": "trace", "trace": str(SAMPLES / "agentic.csv"), "format": "agentic"}
+def test_a_trace_at_its_users_pace_has_no_arrival_rate(tmp_path: Path) -> None:
+    path = tmp_path / "agentic.parquet"
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(SAMPLES / "agentic.csv"), path)
+    trace = {"kind": "trace", "trace": str(path), "format": "agentic"}
     for pace, bounded in (("recorded", True), ("think_time", False)):
         bounds = analyze(load_scenario("llama-8b-chat", {"workload": trace | {"pace": pace}})).bounds
         rate = next(b.sessions_per_s for b in bounds if b.resource == "arrivals")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ctxsim.paper import PRINTED, paper_markdown, paper_rows
 from ctxsim.reporting import write_report
+from ctxsim.sim import Simulation, simulate
 from ctxsim.spec.scenario import load_scenario
+from ctxsim.units import show
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,14 +36,14 @@ def test_another_scenario_is_another_page(small_page: str, tmp_path: Path) -> No
 def test_page_needs_nothing_from_elsewhere(small_page: str) -> None:
     assert not re.findall(r"<(?:script|link|img|iframe)\b", small_page)
     assert not re.findall(r"""(?:src|href)="https?:""", small_page)
-    assert small_page.count("<svg") == 3
+    assert small_page.count("<svg") == 4
 
 
 def test_page_answers_first_and_warns(small_page: str) -> None:
     first_screen = small_page[: small_page.index("<figure>")]
     for words in ("Concurrency", "Prefill", "Decode", "Context switch", "sessions per hour", "USD per session"):
         assert words in first_screen
-    assert "prefixes are not shared between requests" in first_screen
+    assert "swap has no host memory to swap to" in first_screen
 
 
 def test_infeasible_page_says_why_and_simulates_nothing(tmp_path: Path) -> None:
@@ -48,6 +51,84 @@ def test_infeasible_page_says_why_and_simulates_nothing(tmp_path: Path) -> None:
     assert "Infeasible: one session needs 24.58 GB of KV cache" in page
     assert "Simulated latency" not in page
     assert page.count("<svg") == 1
+
+
+def test_every_drawing_says_what_it_shows(small_page: str) -> None:
+    """In words below it, and in others for whoever cannot see it."""
+    figures = re.findall(r"<figure>(.*?)</figure>", small_page, re.DOTALL)
+    assert len(figures) == 4
+    for figure in figures:
+        said = re.findall(r'<svg role="img" aria-label="([^"]+)"', figure)
+        shown = re.findall(r"<figcaption>([^<]+)</figcaption>", figure)
+        assert len(said) == len(shown) == 1
+        assert said[0].endswith(".")
+        assert said != shown
+    assert "At 2,048 tokens 226.5 sessions fit" in small_page
+    assert re.search(r"Time to first token: median 1\d\d\.?\d* ms, 99 % within", small_page)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Simulation]]:
+    """The page of each policy, and the simulation it shows."""
+    found = {}
+    for name, settings in SETTINGS.items():
+        scenario = load_scenario("yi-34b-50k-a100", {"run.horizon": "10 min"} | settings)
+        page = write_report(scenario, tmp_path_factory.mktemp("page")).read_text()
+        found[name] = page, simulate(scenario)
+    return found
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "swap": {},
+    "disk": {"serving.disk_kv_capacity": "1 TiB", "serving.host_kv_capacity": "64 GiB"},
+    "recompute": {"serving.residency": "recompute"},
+    "inclusive": {"serving.host_tier": "inclusive"},
+    "preempting": {"workload.answer_tokens": 3000, "run.horizon": "20 min"},
+}
+
+
+def cell(page: str, name: str) -> str:
+    """What stands beside a name in a table of two columns."""
+    rows = re.findall(rf'<td class="text">{re.escape(name)}[^<]*</td><td>([^<]*)</td>', page)
+    assert len(rows) == 1, name
+    found: str = rows[0]
+    return found
+
+
+@pytest.mark.parametrize("policy", SETTINGS)
+def test_page_shows_residency(policy: str, pages: dict[str, tuple[str, Simulation]]) -> None:
+    page, simulation = pages[policy]
+    summary = simulation.summary
+    shares = [cell(page, name) for name in ("found in HBM", "found in host memory", "found on disk", "computed again")]
+    assert shares[:3] == [f"{ratio:.2%}" for ratio in summary["kv_hit_ratio"].values()]
+    assert sum(float(share.removesuffix("%")) for share in shares) == pytest.approx(100, abs=0.03)
+    assert cell(page, "copied into HBM") == show(summary["swap_in_bytes"], "bytes")
+    assert cell(page, "copied out of HBM") == show(summary["swap_out_bytes"], "bytes")
+    costs = summary["gap_cost_usd"]
+    assert cell(page, "contention-free bound of") == f"{costs['bound_usd']:.4g} USD"
+    assert f"bound of {costs['gaps']:,} gaps" in page
+    assert cell(page, "all gaps") == f"{costs['total_usd']:.4g} USD"
+    assert cell(page, "above the bound") == f"{costs['regret_usd']:.4g} USD"
+
+
+def test_captions_own_up_to_what_is_not_known(pages: dict[str, tuple[str, Simulation]]) -> None:
+    pauses, pale = "Pauses of requests that were preempted", "Pale: where that turn found it"
+    inclusive, preempted = "it may have been in HBM as well", "were preempted, of which no times are recorded"
+    expected = {
+        "swap": [],
+        "disk": [],
+        "recompute": [pale],
+        "inclusive": [pale, inclusive],
+        "preempting": [pauses, preempted],
+    }
+    for policy, (page, _) in pages.items():
+        said = [words for words in (pauses, pale, inclusive, preempted) if words in page]
+        assert said == [words for words in (pauses, pale, inclusive, preempted) if words in expected[policy]], policy
+
+
+def test_nothing_to_keep_no_section_about_it(small_page: str) -> None:
+    assert "KV between turns" not in small_page
+    assert "KV over time" in small_page
 
 
 def test_paper_document_is_current() -> None:

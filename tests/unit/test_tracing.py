@@ -8,6 +8,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import ctxsim
 
+from ctxsim import __version__
 from ctxsim.api.results import simulation_result
 from ctxsim.api.storage import load_result, save
 from ctxsim.cost import CostModel
@@ -31,7 +33,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "inclusive": ("yi-34b-50k-a100", SHORT | {"serving.host_tier": "inclusive"}),
     "recompute": ("yi-34b-50k-a100", SHORT | {"serving.residency": "recompute"}),
     "two of them": ("yi-34b-50k-a100", SHORT | {"deployment.replicas": 2}),
-    "preempting": ("yi-34b-50k-a100", {"run.horizon": "3 min", "workload.answer_tokens": 3000}),
+    "preempting": ("yi-34b-50k-a100", {"run.horizon": "20 min", "workload.answer_tokens": 3000}),
     "replay": ("mooncake-replay", {"serving.enable_prefix_caching": True}),
     "chat": ("llama-8b-chat", {"workload.num_requests": 40}),
 }
@@ -148,6 +150,13 @@ def written(simulation: Simulation, path: Path, window: Window | None = None) ->
     return events
 
 
+def test_some_of_the_cases_preempt_and_copy() -> None:
+    assert simulated("preempting").summary["preemptions"]
+    assert {(0, 1), (1, 2), (2, 0)} <= set(
+        zip(*(simulated("swap to disk").transfers[name].tolist() for name in ("source", "target")), strict=True)
+    )
+
+
 def test_a_trace_is_what_perfetto_takes_and_says_what_the_tables_say(simulation: Simulation, tmp_path: Path) -> None:
     events = written(simulation, tmp_path / "t.json")
     check_requests(events, simulation.requests.table())
@@ -226,7 +235,7 @@ def check_copies(events: Events, transfers: Table) -> None:
     moved = sum(
         now["args"]["bytes/s"] * (after["ts"] - now["ts"]) * US
         for series in rates.values()
-        for now, after in zip(series, series[1:], strict=False)
+        for now, after in pairwise(series)
     )
     assert moved == pytest.approx(transfers["moved_bytes"].sum(), rel=1e-5)
     assert all(series[-1]["args"]["bytes/s"] == 0 for series in rates.values())
@@ -455,6 +464,7 @@ def test_the_command_line_writes_it_and_says_so(tmp_path: Path) -> None:
     other = trace["otherData"]
     scenario = load_scenario("mooncake-replay", {"serving.enable_prefix_caching": True})
     assert (other["scenario"], other["scenario_sha256"], other["seed"]) == (scenario.name, scenario.sha256, 0)
+    assert other["version"] == __version__
     assert [path.name for path in tmp_path.iterdir()] == [path.name]
     short = ctxsim(*words, "--trace-max-events", "50", "--json")
     assert "in 50 events at most; left out are" in json.loads(short.out)["warnings"][-1]
