@@ -5,7 +5,6 @@ from __future__ import annotations
 from ctxsim.engine.cache import Room
 from ctxsim.engine.core import EngineCore, Plan
 from ctxsim.engine.request import Request
-from ctxsim.engine.tiers import HBM
 
 
 def admit_next(core: EngineCore, plan: Plan, reserved_bytes: float) -> Request | None:
@@ -71,13 +70,8 @@ def _claim(core: EngineCore, request: Request) -> bool:
 
 
 def _is_resident(core: EngineCore, request: Request) -> bool:
-    """Whether it has KV in HBM already, of use to it or not, or shares prefixes with whoever comes: then nothing may be
-    refused to it."""
-    assert request.tail is not None
-    if request.hashes is not None or any(extent.lies_in(HBM) for extent in request.tail.path()):
-        return True
-    stale = core.cache.stale(request)
-    return stale is not None and stale.lies_in(HBM)
+    """Whether its session has KV in HBM, or it shares prefixes with anyone: then nothing may be refused to it."""
+    return request.hashes is not None or core.cache.has_in_hbm(request)
 
 
 def _try(core: EngineCore, plan: Plan, request: Request, reserved_bytes: float) -> bool:

@@ -13,7 +13,7 @@ from ctxsim.engine.stores import Tiers
 from ctxsim.engine.tiers import HBM, HOST
 from ctxsim.geometry import KvLayout
 
-ROUNDING_BYTES = 1e-6
+ROUNDING_BYTES = 2.0**-20
 """What sums of block sizes may be off by."""
 
 
@@ -75,15 +75,18 @@ class KvCache:
         footprint_bytes = self._layout.footprint_bytes(request.prefill_tokens)
         return footprint_bytes - sum(extent.kept_bytes for extent in request.tail.path() if extent.lies_in(HBM))
 
-    def stale(self, request: Request) -> Extent | None:
-        """What follows the claim of a prompt without hashes in its session."""
-        assert request.tail is not None
-        return None if request.hashes is not None else request.tail.children.get(~request.session)
+    def has_in_hbm(self, request: Request) -> bool:
+        """Whether a prompt without hashes has KV of its session in HBM, of use to it or not."""
+        return any(extent.lies_in(HBM) for extent in self._beyond(self.holdings.tree.root, request.session))
 
     def drop_stale(self, request: Request) -> None:
-        """What its session has in HBM beyond its claim is of no use to its prompt, which goes on otherwise."""
-        if (stale := self.stale(request)) is not None and stale.lies_in(HBM):
-            self.holdings.discard(stale)
+        """What its session has idle in HBM beyond its claim makes room first: its prompt goes on otherwise."""
+        assert request.tail is not None
+        if request.hashes is None:
+            for extent in reversed(self._beyond(request.tail, request.session)):
+                if extent.lies_in(HBM) and not extent.users and extent.move is None:
+                    self.holdings.drop(extent)
+                    self.holdings.version += 1
 
     def admit(self, request: Request) -> float:
         """The claim is used: what lies below HBM is fetched; returns the bytes of blocks that are the request's own.
@@ -98,7 +101,7 @@ class KvCache:
             if not request.preemptions:
                 request.hit_tokens[tier] += max(0, min(extent.end, usable) - extent.start)
         request.resume(usable)
-        if (stale := self.stale(request)) is not None:
+        if request.hashes is None and (stale := request.tail.children.get(~request.session)) is not None:
             self.holdings.discard(stale)
         return self.own_bytes(request, request.prefill_tokens)
 
@@ -181,24 +184,30 @@ class KvCache:
             wanted_bytes -= self._drop_tail(extent, wanted_bytes)
 
     def _drop_tail(self, extent: Extent, wanted_bytes: float) -> float:
-        """Drops the tail of an idle extent as far as needed, all of it where it cannot be cut; returns its bytes."""
+        """Drops the tail of an idle extent as far as needed, all of it where it cannot be cut; returns the bytes that
+        were freed, those of what is of no use without it included."""
         if extent.kept_bytes > wanted_bytes and self._layout.divisible:
             blocks = int(-(-wanted_bytes // self._layout.extent_bytes(0, self._quantum)))
             border = extent.end - blocks * self._quantum
             if border > extent.start:
                 self.holdings.tree.cut(extent, border)
-        dropped_bytes = extent.kept_bytes
+        idle_bytes = self.holdings.idle_bytes
         self.holdings.drop(extent)
-        return dropped_bytes
+        return idle_bytes - self.holdings.idle_bytes
 
     def offload_idle(self, session: int) -> None:
-        """What the session has left in HBM goes to host memory, whatever the order of use; dropped without room."""
-        extent = self.holdings.tree.root.children.get(~session)
-        while extent is not None:
-            following = next(iter(extent.children.values()), None)
+        """What the session has left in HBM goes to host memory, whatever the order of use, as far as there is room."""
+        for extent in self._beyond(self.holdings.tree.root, session):
             if extent.lies_in(HBM) and not extent.users and extent.move is None and not extent.lies_in(HOST):
                 self.holdings.offload(extent)
+
+    def _beyond(self, extent: Extent, session: int) -> list[Extent]:
+        """The extents of a session after that one."""
+        beyond: list[Extent] = []
+        while (following := extent.children.get(~session)) is not None:
+            beyond.append(following)
             extent = following
+        return beyond
 
     def _evict(self, wanted_bytes: float, forced: bool) -> Room:
         """Gives up extents in the policy's order until copies under way and what was dropped are enough.

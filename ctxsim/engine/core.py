@@ -180,13 +180,16 @@ class EngineCore:
     def advance(self, plan: Plan, iterations: int) -> Outcome:
         """The plan has run that many times in a row; returns what came of it."""
         finished: list[Request] = []
+        if plan.chunks and iterations > 1:
+            # What was computed before the last of them is there before that one displaces what it needs, and before
+            # those who end with it leave theirs.
+            if plan.decoding:
+                self.displace(iterations - 1)
+            self._share(plan, iterations - 1)
         if plan.decoding:
             self.displace(iterations)
             self.own_bytes += self.decodes.demand_bytes(iterations)
             finished = self.decodes.advance(iterations)
-        if iterations > 1:
-            # What was computed before the last of them is there before those who end with it leave theirs.
-            self._share(plan, iterations - 1)
         idle_bytes = self.holdings.idle_bytes + self.holdings.arriving_bytes
         outcome = Outcome(self.used_bytes, idle_bytes, finished)
         for request in finished:

@@ -10,7 +10,8 @@ def make_growth_fit(core: EngineCore, plan: Plan) -> float:
     """Sees to it that every decoding sequence can make its next token; returns the bytes that they take for it.
 
     Idle caches give way first, then what is held for someone who waits. While copies make room for good, the last
-    admitted sequence pauses with its KV; where nothing else gives way it is preempted. Who is paused asks for room anew each time: what came free may be gone.
+    admitted sequence pauses with its KV; where nothing else gives way it is preempted. Who is paused asks for room anew
+    each time: what came free may be gone.
     """
     if core.paused:
         plan.resumed = [request for request in core.running if request in core.paused]

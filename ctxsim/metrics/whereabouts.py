@@ -76,8 +76,9 @@ def _gap(
             yield Span(session, at_s, min(until_s, end_s), PLACES[place], not (place and inclusive))
         at_s = max(at_s, until_s)
     if end_s > at_s:
-        all_known = len(left_s) >= found and PLACES[found] != DROPPED
-        yield Span(session, at_s, end_s, PLACES[found], all_known and not (found and inclusive))
+        # No copy tells when KV was dropped: of the steps down to there, one at least is never known.
+        known = len(left_s) >= found
+        yield Span(session, at_s, end_s, PLACES[found], known and not (found and inclusive))
 
 
 def _found(turns: Table, i: int) -> int:

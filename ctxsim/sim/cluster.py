@@ -104,11 +104,6 @@ class Cluster:
             if other is not station:
                 other.replica.look_again(station.now_s())
 
-    def gap_s(self, request: ServedRequest) -> float | None:
-        """See station.Users."""
-        ended_s = self._ended_s.get(request.session)
-        return None if ended_s is None or request.hashes is not None else max(0.0, request.arrival_s - ended_s)
-
     def _open(
         self, kinds: Sequence[tuple[Scenario, CostModel]], stepping: Stepping, law: Law | None, hash_tokens: int
     ) -> Dispatch:
@@ -152,6 +147,9 @@ class Cluster:
         if not self.releases:
             self._recorded.came(demand)
         request = ServedRequest(demand, self._caching)
+        ended_s = self._ended_s.pop(demand.session, None)
+        if ended_s is not None and demand.hashes is None and self._recorded.is_alone(demand.session):
+            request.gap_s = max(0.0, demand.arrival_s - ended_s)
         too_long = demand.prompt_tokens + demand.output_tokens > self._max_tokens
         if too_long or not self._dispatch.send(request):
             self._reject(demand)

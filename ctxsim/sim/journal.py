@@ -36,9 +36,20 @@ class ServedRequest(Request):
     """A request with its times: arrival, first admission, KV swapped in, first token, end.
 
     lost_s: when it made its last token, while it makes none (preempted, paused, or others go first); else negative.
+    gap_s: how long before it came its session's last turn had ended, where nothing else of the session was under way.
     """
 
-    __slots__ = ("admitted_s", "arrival_s", "demand", "fetched_s", "finished_s", "first_token_s", "lost_s", "replica")
+    __slots__ = (
+        "admitted_s",
+        "arrival_s",
+        "demand",
+        "fetched_s",
+        "finished_s",
+        "first_token_s",
+        "gap_s",
+        "lost_s",
+        "replica",
+    )
 
     def __init__(self, demand: Demand, caching: bool = True) -> None:
         if caching:
@@ -56,6 +67,7 @@ class ServedRequest(Request):
         self.first_token_s = -1.0
         self.finished_s = -1.0
         self.lost_s = -1.0
+        self.gap_s: float | None = None
 
     def row(self) -> tuple[float, ...]:
         """Its row, in the order of REQUEST_COLUMNS."""

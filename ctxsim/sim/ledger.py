@@ -53,16 +53,16 @@ class Ledger:
         self._at_s = at_s
         self._held = held
 
-    def admitted(self, request: ServedRequest, gap_s: float | None, kept_bytes: float) -> None:
-        """A turn begins to be served, ``gap_s`` after the end of the last; ``kept_bytes``: of all that is reusable."""
+    def admitted(self, request: ServedRequest, kept_bytes: float) -> None:
+        """A turn begins to be served; ``kept_bytes``: of all of it that is reusable."""
         known = request.demand.reusable_tokens
         found = request.computed_tokens
         if not known or request.preemptions:
             return
         self.costs.recompute_usd += self._prices.recompute_usd(found, max(0, known - found))
-        if gap_s is not None:
+        if request.gap_s is not None:
             self.costs.gaps += 1
-            self.costs.bound_usd += self._prices.ways(known, kept_bytes, gap_s).least_usd
+            self.costs.bound_usd += self._prices.ways(known, kept_bytes, request.gap_s).least_usd
 
     def close(self) -> GapCosts:
         """The costs up to now."""

@@ -28,6 +28,10 @@ class Recorded:
             if demand.last:
                 self._last_came.add(session)
 
+    def is_alone(self, session: int) -> bool:
+        """Whether no more than one of the session's requests is under way."""
+        return self._under_way.get(session, 0) <= 1
+
     def went(self, demand: Demand) -> None:
         """A request is served or refused."""
         session = demand.session

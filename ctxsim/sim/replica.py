@@ -74,7 +74,6 @@ class Replica:
         self._journal = journal
         self._around = around
         self._finish_delay_s = 0.0 if around.releases else PLANNING_DELAY_S
-        self._plan_delay_s = PLANNING_DELAY_S if around.releases else 0.0
         self._arrived: list[ServedRequest] = []
         self._copied: list[tuple[Copy, Move]] = []
         self._over: list[tuple[float, int]] = []
@@ -159,8 +158,8 @@ class Replica:
                     pass
             self._run = None
             self._finish(run)
-            if self._plan_delay_s:
-                yield self._env.timeout(self._plan_delay_s)
+            if self._around.releases:
+                yield self._planning_time()
 
     def _rest(self) -> Generator[simpy.Event, Any, None]:
         """Nothing can run until something comes; what came in the moment after the boundary is the next to do."""
@@ -170,7 +169,11 @@ class Replica:
             return
         self._idle = self._env.event()
         yield self._idle
-        yield self._env.timeout(PLANNING_DELAY_S)
+        yield self._planning_time()
+
+    def _planning_time(self) -> simpy.Event:
+        """Comes when the next iteration is planned, whenever in the environment's time the boundary was noticed."""
+        return self._env.timeout(max(0.0, self.clock_s + PLANNING_DELAY_S - self._env.now))
 
     def _came_s(self) -> Iterable[float]:
         """When each thing happened that no boundary has seen yet."""
@@ -285,11 +288,13 @@ class Replica:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
+        _, host_bytes, disk_bytes = self.held()
         outcome = core.advance(run.plan, run.iterations)
         held = NOTHING
         if core.holdings.used:
+            # What came to host memory and left it with this boundary did not lie there during the run.
+            self._around.tally((outcome.idle_bytes, host_bytes, disk_bytes))
             held = self.held()
-            self._around.tally((outcome.idle_bytes, held[1], held[2]))
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
         journal.ran(self.number, start_s, run, waiting, outcome.used_bytes - outcome.idle_bytes, held)
         for request in outcome.started:

@@ -50,10 +50,6 @@ class Users(Protocol):
         """A replica has taken a request out of the queue that all share, or put one back."""
         ...
 
-    def gap_s(self, request: ServedRequest) -> float | None:
-        """How long before it came the turn before it had ended; None where that is not known."""
-        ...
-
 
 @dataclass(frozen=True)
 class Site:
@@ -133,7 +129,7 @@ class Station:
             known = request.demand.reusable_tokens
             size = self._site.cost.layout.block_size
             kept_bytes = self._site.cost.layout.extent_bytes(0, known // size * size)
-            self.ledger.admitted(request, self._users.gap_s(request), kept_bytes)
+            self.ledger.admitted(request, kept_bytes)
 
     def turn(self) -> simpy.Event | None:
         """See replica.Surroundings."""

@@ -27,7 +27,7 @@ from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
 from ctxsim.spec.written import as_file
 
-COST_MODEL_VERSION = "1"
+COST_MODEL_VERSION = "2"
 """Part of every digest; raised whenever the cost model gives other numbers for the same scenario."""
 
 T = TypeVar("T")

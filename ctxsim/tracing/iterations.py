@@ -37,18 +37,20 @@ def iteration_lanes(runs: Table) -> Iterator[Lane]:
 
 
 def memory_lanes(runs: Table, transfers: Table) -> Iterator[Lane]:
-    """The counters of KV in every tier, a lane a replica."""
+    """The counters of KV in every tier, a lane a replica, from its first run on."""
     for replica in np.unique(runs["replica"]).tolist():
-        yield _memory_lane(replica, occupancy(_of(runs, replica), _by_end(_of(transfers, replica))))
+        mine = _of(runs, replica)
+        yield _memory_lane(replica, occupancy(mine, _by_end(_of(transfers, replica))), float(mine["start_s"][0]))
 
 
-def _memory_lane(replica: int, kv: Occupancy) -> Lane:
-    time_us = microseconds(kv.start_s).tolist()
+def _memory_lane(replica: int, kv: Occupancy, begin_s: float) -> Lane:
+    shown = kv.end_s > begin_s
+    time_us = microseconds(kv.start_s[shown]).tolist()
     held = {
-        "served": kv.served_start_bytes.tolist(),
-        "idle in HBM": kv.idle_bytes.tolist(),
-        "host": kv.host_bytes.tolist(),
-        "disk": kv.disk_bytes.tolist(),
+        "served": kv.served_start_bytes[shown].tolist(),
+        "idle in HBM": kv.idle_bytes[shown].tolist(),
+        "host": kv.host_bytes[shown].tolist(),
+        "disk": kv.disk_bytes[shown].tolist(),
     }
 
     def values(i: int) -> Event:

@@ -1,4 +1,4 @@
-"""Confidence intervals from independent replications."""
+"""Equality of times, and confidence intervals from independent replications."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ REPLICATIONS = 20
 # Student's t with 19 degrees of freedom for a two-sided 99 % interval: its 99.5 % quantile, and where five intervals
 # are looked at together (Bonferroni), its 99.9 % quantile.
 QUANTILES = {1: 2.8609, 5: 3.5794}
+
+
+def assert_equal_times(found_s: np.ndarray | float, expected_s: np.ndarray | float) -> None:
+    """To 1e-9 of them, or of a second: times are sums of some thousand others, and zero is a difference of two."""
+    np.testing.assert_allclose(found_s, expected_s, rtol=1e-9, atol=1e-9)
 
 
 def streams(case: object) -> list[np.random.Generator]:

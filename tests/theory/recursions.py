@@ -14,8 +14,8 @@ Chooser = Callable[[float, list[list[float]]], int]
 def lindley(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
     """Waits of a single server, first come first served: W' = max(0, W + S - A) (Lindley 1952)."""
     waits = [0.0]
-    for service, gap in zip(service_s, np.diff(arrival_s), strict=False):
-        waits.append(max(0.0, waits[-1] + float(service) - float(gap)))
+    for service, gap in zip(service_s.tolist(), np.diff(arrival_s).tolist(), strict=False):
+        waits.append(max(0.0, waits[-1] + service - gap))
     return np.array(waits)
 
 
@@ -24,12 +24,12 @@ def kiefer_wolfowitz(arrival_s: np.ndarray, service_s: np.ndarray, servers: int)
 
     The vector of the times until each server would be free, in order of size: the least of them is the wait.
     """
-    left, waits = np.zeros(servers), []
-    gaps = np.append(np.diff(arrival_s), 0.0)
-    for service, gap in zip(service_s, gaps, strict=True):
+    left, waits = [0.0] * servers, []
+    gaps = np.diff(arrival_s, append=arrival_s[-1])
+    for service, gap in zip(service_s.tolist(), gaps.tolist(), strict=True):
         waits.append(left[0])
         left[0] += service
-        left = np.sort(np.maximum(left - gap, 0.0))
+        left = sorted(max(0.0, time - gap) for time in left)
     return np.array(waits)
 
 
@@ -40,7 +40,7 @@ def assign(
     given to each."""
     ends: list[list[float]] = [[] for _ in range(servers)]
     starts, chosen = [], []
-    for arrival, service in zip(map(float, arrival_s), map(float, service_s), strict=True):
+    for arrival, service in zip(arrival_s.tolist(), service_s.tolist(), strict=True):
         server = choose(arrival, ends)
         starts.append(max(arrival, ends[server][-1] if ends[server] else 0.0))
         ends[server].append(starts[-1] + service)
@@ -109,7 +109,7 @@ def processor_sharing(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarra
     ends = np.empty(len(arrival_s))
     present: list[tuple[float, int]] = []
     now_s = had_s = 0.0
-    for request, arrival in enumerate([*map(float, arrival_s), np.inf]):
+    for request, arrival in enumerate([*arrival_s.tolist(), np.inf]):
         while present and now_s + (present[0][0] - had_s) * len(present) <= arrival:
             target_s, ending = present[0]
             now_s += (target_s - had_s) * len(present)
@@ -128,7 +128,7 @@ def shortest_remaining(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarr
     ends = np.empty(len(arrival_s))
     present: list[tuple[float, int]] = []
     now_s = 0.0
-    for request, arrival in enumerate([*map(float, arrival_s), np.inf]):
+    for request, arrival in enumerate([*arrival_s.tolist(), np.inf]):
         while present and now_s + present[0][0] <= arrival:
             left_s, ending = heappop(present)
             now_s += left_s
@@ -165,7 +165,7 @@ def boarding(arrival_s: np.ndarray, service_s: np.ndarray, step_s: float) -> np.
     An idle machine begins its steps with an arrival; a busy one lets arrivals in between two of them.
     """
     starts, step_from_s, busy_until_s = np.empty(len(arrival_s)), 0.0, 0.0
-    for request, (arrival, service) in enumerate(zip(map(float, arrival_s), map(float, service_s), strict=True)):
+    for request, (arrival, service) in enumerate(zip(arrival_s.tolist(), service_s.tolist(), strict=True)):
         if arrival >= busy_until_s:
             step_from_s = arrival
         starts[request] = step_from_s + np.ceil((arrival - step_from_s) / step_s) * step_s

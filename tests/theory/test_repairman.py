@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from intervals import assert_mean, streams
+from intervals import assert_equal_times, assert_mean, streams
 from loops import REQUESTS, Size, Thinkers
 from queues import Rounds, serve_users, servers
 from recursions import repairman
@@ -37,7 +37,7 @@ def test_every_round_is_as_it_should(size: Size, loops: Sequence[tuple[Thinkers,
         expected = repairman(users.times(), size.servers, size.horizon_s)
         assert found.visits.keys() == expected.keys()
         times_s = np.array([found.visits[key] for key in expected])
-        assert times_s == pytest.approx(np.array(list(expected.values())), rel=1e-9, abs=1e-9)
+        assert_equal_times(times_s, np.array(list(expected.values())))
 
 
 def test_one_user_never_waits(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:

@@ -29,16 +29,14 @@ from services import (
 )
 
 SERVICES = {"exponential": EXPONENTIAL, "constant": CONSTANT, "lognormal": LOGNORMAL, "two lengths": TWO_LENGTHS}
-TINY = 1e-300
-DENSITIES = {
-    "exponential": lambda x: np.exp(-x),
-    "lognormal": lambda x: (
-        np.exp(-((np.log(x + TINY) / SPREAD + SPREAD / 2) ** 2) / 2) / (x + TINY) / SPREAD / sqrt(2 * pi)
-    ),
-}
+DENSITIES = {"exponential": lambda x: np.exp(-x), "lognormal": lambda x: lognormal_density(np.maximum(x, 1e-100))}
 ITERATION_S = 0.005
 LATE_ITERATIONS = 10
 """By how many iterations the end of a request is off at most."""
+
+
+def lognormal_density(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.exp(-((np.log(x) / SPREAD + SPREAD / 2) ** 2) / 2) / (x * SPREAD * sqrt(2 * pi)))
 
 
 def in_chunks(path: Path, scheduler: str, iteration_s: float = ITERATION_S) -> Visits:

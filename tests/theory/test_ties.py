@@ -10,14 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from intervals import assert_equal_times
 from queues import serve, serve_steps, serve_users, servers
 from recursions import assign, boarding, in_turn, kiefer_wolfowitz, lindley, repairman, shortest_first
 from services import Path
 
 STEP_S = 0.1
 NUMBER = 1_500
-ROUNDING_S = 1e-9
-"""Of some hundred seconds that are sums of tenths."""
 
 
 def whole_path(seed: int, servers: int, longest: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +41,7 @@ def test_ties_occur() -> None:
 def test_one_server(seed: int) -> None:
     arrivals, steps = whole_path(seed, 1)
     found = serve(in_seconds(arrivals, steps))
-    assert found.wait_s == pytest.approx(lindley(arrivals, steps) * STEP_S, abs=ROUNDING_S)
+    assert_equal_times(found.wait_s, lindley(arrivals, steps) * STEP_S)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -50,14 +49,14 @@ def test_the_shortest_of_those_who_have_come(seed: int) -> None:
     """Who comes at the end of a service is among those of whom the server takes the shortest."""
     arrivals, steps = whole_path(seed, 1)
     found = serve(in_seconds(arrivals, steps), servers(scheduler="shortest_prompt_first"))
-    assert found.wait_s == pytest.approx(shortest_first(arrivals, steps) * STEP_S, abs=ROUNDING_S)
+    assert_equal_times(found.wait_s, shortest_first(arrivals, steps) * STEP_S)
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 5])
 def test_one_queue_for_several_servers(replicas: int) -> None:
     arrivals, steps = whole_path(replicas, replicas)
     found = serve(in_seconds(arrivals, steps), servers(replicas, router="central_queue"))
-    assert found.wait_s == pytest.approx(kiefer_wolfowitz(arrivals, steps, replicas) * STEP_S, abs=ROUNDING_S)
+    assert_equal_times(found.wait_s, kiefer_wolfowitz(arrivals, steps, replicas) * STEP_S)
 
 
 def test_several_servers_in_turn() -> None:
@@ -65,7 +64,7 @@ def test_several_servers_in_turn() -> None:
     found = serve(in_seconds(arrivals, steps), servers(3))
     waits, chosen = assign(arrivals, steps, 3, in_turn)
     assert found.replica.tolist() == chosen.tolist()
-    assert found.wait_s == pytest.approx(waits * STEP_S, abs=ROUNDING_S)
+    assert_equal_times(found.wait_s, waits * STEP_S)
 
 
 @pytest.mark.parametrize("gap", [0.2, 3.0, 30.0])
@@ -74,8 +73,8 @@ def test_who_comes_between_two_iterations_boards_at_once(gap: float) -> None:
     arrivals, steps = np.cumsum(rng.geometric(1 / (1 + gap), NUMBER) - 1), rng.integers(1, 40, NUMBER)
     found = serve_steps(in_seconds(arrivals, steps), servers(max_num_seqs=NUMBER), STEP_S)
     assert boarding(arrivals, steps, 1).tolist() == arrivals.tolist()
-    assert found.wait_s == pytest.approx(np.zeros(NUMBER), abs=ROUNDING_S)
-    assert found.sojourn_s == pytest.approx(steps * STEP_S, abs=ROUNDING_S)
+    assert_equal_times(found.wait_s, np.zeros(NUMBER))
+    assert_equal_times(found.sojourn_s, steps * STEP_S)
 
 
 @pytest.mark.parametrize("users", [1, 3, 12])
@@ -92,4 +91,4 @@ def test_a_closed_loop(users: int) -> None:
     expected = repairman([times(user, 1) for user in range(users)], 1, steps - 0.5)
     assert found.visits.keys() == expected.keys()
     expected_s = np.array(list(expected.values())) * STEP_S
-    assert np.array([found.visits[key] for key in expected]) == pytest.approx(expected_s, abs=ROUNDING_S)
+    assert_equal_times(np.array([found.visits[key] for key in expected]), expected_s)

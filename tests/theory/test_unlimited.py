@@ -10,7 +10,7 @@ from math import factorial, sqrt
 
 import numpy as np
 import pytest
-from intervals import assert_drawn_from
+from intervals import assert_drawn_from, assert_equal_times
 from queues import Visits, serve_steps, servers
 from recursions import boarding
 from services import CONSTANT, Path, Service, poisson_path
@@ -39,7 +39,7 @@ def test_everybody_boards_at_the_next_iteration(rate_per_s: float, service: str)
     """And has its iterations one after another from there on; an idle machine begins at once."""
     found = board(poisson_path(np.random.default_rng(6), rate_per_s, SERVICES[service], 1_500))
     ends_s = boarding(found.arrival_s, found.service_s, STEP_S) + found.service_s
-    assert found.end_s == pytest.approx(ends_s, rel=1e-9)
+    assert_equal_times(found.end_s, ends_s)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from math import exp, inf, log
 from statistics import NormalDist
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ctxsim.analysis import analyze
 from ctxsim.analysis.residency import POLICIES, GapWays, Shares, swap_bytes_per_s
 from ctxsim.analysis.thinks import share_of_longest
+from ctxsim.analysis.work import show_work
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import ConstantTime, ExponentialTime, LognormalTime
 
@@ -236,3 +238,41 @@ def test_the_longest_gaps_hold_most_of_the_think_time() -> None:
         assert (share_of(0.0), share_of(1.0), share_of(2.0)) == (0, 1, 1)
     equal = share_of_longest(ConstantTime(value="60 s"))
     assert [equal(share) for share in (0.0, 0.3, 1.0, 5.0)] == [0, 0.3, 1, 1]
+
+
+def test_the_equation_that_is_shown_holds_for_the_numbers_that_are_shown() -> None:
+    """With the u that it gives, the shares that are held and computed again are all there is."""
+    lines = show_work(analyze(paper(residency="recompute")))
+    work = next(line for line in lines if line.startswith("  recompute: hbm_size"))
+    number = r"([-+.e\d]+)"
+    found = re.search(
+        rf"held \(u x {number} B - {number} B s of decoding\) / \({number} s x {number} B\) \+ "
+        rf"computed again T\(\(u - {number} s\) / \({number} x {number} s\)\) at u = {number} s = {number} sessions/s",
+        work,
+    )
+    assert found is not None
+    pool, served, think, kept, computed, gaps, again, seconds, rate = map(float, found.groups())
+    held = (seconds * pool - served) / (think * kept)
+    assert held + (seconds - computed) / (gaps * again) == pytest.approx(1, abs=1e-4)
+    assert rate == pytest.approx(1 / seconds, rel=1e-5)
+
+
+def test_the_gap_s_prices_are_shown_as_products() -> None:
+    analysis = analyze(paper(residency="swap"))
+    shown = {line.partition(" = ")[0]: line.partition(" = ")[2] for line in show_work(analysis)}
+    for way in ("hold", "swap"):
+        products, total = shown[f"gap.{way}_usd"].rsplit(" = ", 1)
+        parts = [re.sub(r"[^-+.e\d x/]", "", re.sub(r" (B/s|USD/B/s|USD/s|B|s of copies|s)(?= |$)", "", part))
+                 for part in products.replace(",", "").split(" + ")]  # fmt: skip
+        value = sum(_product(part) for part in parts)
+        assert value == pytest.approx(float(total.removesuffix(" USD")), rel=1e-4)
+        assert value == pytest.approx(analysis.keys["gap"][f"{way}_usd"], rel=1e-4)
+
+
+def _product(words: str) -> float:
+    """``a / b x c x d``."""
+    value = 1.0
+    for factor in words.split(" x "):
+        top, _, bottom = factor.partition(" / ")
+        value *= float(top) / float(bottom or 1)
+    return value

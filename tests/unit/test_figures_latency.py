@@ -17,7 +17,7 @@ from ctxsim.spec.scenario import load_scenario
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "15 min"}))
+    return simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "15 min", "run.warmup": "210 s"}))
 
 
 @given(

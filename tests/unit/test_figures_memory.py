@@ -99,6 +99,22 @@ def test_what_is_served_between_runs_is_what_awaits_its_copies() -> None:
     assert kv.idle_bytes.tolist() == [0, 3, 3]
 
 
+def test_what_arrives_during_a_run_is_served() -> None:
+    """5 bytes on their way from the start of the run on, counted in what it begins with but not in what it ends with."""
+    runs = rows(
+        start_s=[0], iterations=[1], first_s=[10], growth_s=[0], kv_start_bytes=[12], kv_end_bytes=[8],
+        kv_idle_bytes=[9], host_bytes=[0], disk_bytes=[0],
+    )  # fmt: skip
+    copies = rows(
+        ordered_s=[0, 0], end_s=[3, 6], source=[1, 1], target=[0, 0], moved_bytes=[2, 3], kv_idle_bytes=[7, 4],
+        host_bytes=[0, 0], disk_bytes=[0, 0],
+    )  # fmt: skip
+    kv = occupancy(runs, copies)
+    assert (kv.start_s.tolist(), kv.end_s.tolist()) == ([0], [10])
+    assert kv.arriving_bytes.tolist() == [5]
+    assert (kv.served_start_bytes.tolist(), kv.served_end_bytes.tolist()) == ([12], [13])
+
+
 def test_a_replica_that_waits_holds_what_it_held() -> None:
     runs = rows(
         start_s=[0, 20], iterations=[2, 1], first_s=[4, 4], growth_s=[2, 0], kv_start_bytes=[8, 8],
