@@ -99,10 +99,11 @@ class Cluster:
         return turn
 
     def queue_moved(self, station: Station) -> None:
-        """See station.Users."""
+        """See station.Users. Those at the same boundary that have had their turn look again at their next one."""
         for other in self.stations:
             if other is not station:
-                other.replica.look_again(station.now_s())
+                had_its_turn = other.replica.number < station.replica.number
+                other.replica.look_again(station.now_s() + (PLANNING_DELAY_S if had_its_turn else 0.0))
 
     def _open(
         self, kinds: Sequence[tuple[Scenario, CostModel]], stepping: Stepping, law: Law | None, hash_tokens: int

@@ -13,7 +13,7 @@ from ctxsim.metrics.utilisation import run_s
 from ctxsim.records import Records, Table
 
 MAX_EVENTS = 500_000
-"""Some 90 MB of JSON text, which browsers still open at ease."""
+"""Some 70 MB of JSON text, which browsers still open at ease."""
 
 Array = np.ndarray
 

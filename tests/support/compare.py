@@ -13,6 +13,7 @@ import numpy as np
 from ctxsim.cost import CostModel
 from ctxsim.metrics import gap_quantiles, work_done
 from ctxsim.records import REQUEST_COLUMNS, TRANSFER_COLUMNS, Column, Table
+from ctxsim.sim.cluster import Cluster
 from ctxsim.sim.journal import Journal
 from support.cases import Case, StubCost
 
@@ -47,6 +48,20 @@ def differences(
     gaps, others = (gap_quantiles(j.runs, j.gaps["pause_s"]) for j in (ours, theirs))
     found += [f"pauses {name}: {gaps[name]} and {others[name]}" for name in gaps if not _near(gaps[name], others[name])]
     return found
+
+
+def account_differences(ours: Cluster, theirs: Cluster) -> list[str]:
+    """What the accounts of two steppings disagree on: costs of gaps, their bound, time of links, KV below HBM.
+
+    HBM held idle is not compared: it is told at the ends of runs only, and taken to change evenly in between.
+    """
+    costs, others = ours.gap_costs(), theirs.gap_costs()
+    pairs = [
+        (name, costs[name], others[name])
+        for name in ("gaps", "recompute_usd", "bound_usd", "hold_host_usd", "hold_disk_usd")
+    ]
+    pairs.append(("link_busy_s", ours.link_busy_s(), theirs.link_busy_s()))
+    return [f"{name}: {mine} and {their}" for name, mine, their in pairs if not _near(mine, their)]
 
 
 def _near(value: float | None, other: float | None) -> bool:

@@ -10,7 +10,7 @@ from formulas import birth_death
 from queues import in_tokens
 
 # Requests of a replication. Chance is small in a closed loop: who waits does not ask.
-REQUESTS = 800
+REQUESTS = 500
 
 
 class Size(NamedTuple):

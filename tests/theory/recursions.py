@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 
 import numpy as np
 
@@ -76,28 +77,35 @@ def repairman(
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
     """Users who think, wait for a server (first come first served), are served, and think again until the horizon.
 
-    users: think and service times of each, one after another. Returns arrival, start and end by user and turn.
+    users: think and service times of each, one after another. Of equal arrivals that goes first whose thought began
+    first, of equal ends the first server's. Returns arrival, start and end by user and turn.
     """
     created = count()
-
-    def ask(user: int, turn: int, now_s: float) -> None:
-        think_s, service_s = next(users[user])
-        # Of equal arrivals that of the first thought goes first.
-        heappush(arrivals, (now_s + think_s, next(created), user, turn, service_s))
-
     arrivals: list[tuple[float, int, int, int, float]] = []
-    for user in range(len(users)):
-        ask(user, 0, 0)
+    ends: list[tuple[float, int, int, int]] = []
     free_s: list[float] = [0] * servers
     visits = {}
-    while arrivals[0][0] < horizon_s:
-        arrival_s, _, user, turn, service_s = heappop(arrivals)
-        start_s = max(arrival_s, heappop(free_s))
-        end_s = start_s + service_s
-        heappush(free_s, end_s)
-        visits[user, turn] = arrival_s, start_s, end_s
-        ask(user, turn + 1, end_s)
-    return visits
+
+    def think(user: int, turn: int, now_s: float) -> None:
+        think_s, service_s = next(users[user])
+        heappush(arrivals, (now_s + think_s, next(created), user, turn, service_s))
+
+    for user in range(len(users)):
+        think(user, 0, 0)
+    while True:
+        arrival_s = arrivals[0][0] if arrivals else inf
+        if ends and ends[0][0] <= arrival_s:
+            end_s, _, user, turn = heappop(ends)
+            think(user, turn + 1, end_s)
+        elif arrival_s >= horizon_s:
+            return visits
+        else:
+            arrival_s, _, user, turn, service_s = heappop(arrivals)
+            server = min(range(servers), key=lambda i: (max(arrival_s, free_s[i]), i))
+            start_s = max(arrival_s, free_s[server])
+            free_s[server] = start_s + service_s
+            heappush(ends, (free_s[server], server, user, turn))
+            visits[user, turn] = arrival_s, start_s, free_s[server]
 
 
 def processor_sharing(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
@@ -109,7 +117,7 @@ def processor_sharing(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarra
     ends = np.empty(len(arrival_s))
     present: list[tuple[float, int]] = []
     now_s = had_s = 0.0
-    for request, arrival in enumerate([*arrival_s.tolist(), np.inf]):
+    for request, arrival in enumerate([*arrival_s.tolist(), inf]):
         while present and now_s + (present[0][0] - had_s) * len(present) <= arrival:
             target_s, ending = present[0]
             now_s += (target_s - had_s) * len(present)
@@ -128,7 +136,7 @@ def shortest_remaining(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarr
     ends = np.empty(len(arrival_s))
     present: list[tuple[float, int]] = []
     now_s = 0.0
-    for request, arrival in enumerate([*arrival_s.tolist(), np.inf]):
+    for request, arrival in enumerate([*arrival_s.tolist(), inf]):
         while present and now_s + present[0][0] <= arrival:
             left_s, ending = heappop(present)
             now_s += left_s
@@ -142,12 +150,13 @@ def shortest_remaining(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarr
     return ends
 
 
-def shortest_first(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
-    """Waits where the server, whenever it is free, takes the shortest of those who wait, the first of equal ones."""
+def shortest_first(arrival_s: np.ndarray, service_s: np.ndarray, servers: int = 1) -> np.ndarray:
+    """Waits where a server, whenever it is free, takes the shortest of those who wait, and the first of equal ones."""
     waits = np.empty(len(arrival_s))
     waiting: list[tuple[float, int]] = []
-    now_s, following = 0.0, 0
+    free_s, following, now_s = [0.0] * servers, 0, 0.0
     while following < len(arrival_s) or waiting:
+        now_s = max(now_s, heappop(free_s))
         if not waiting:
             now_s = max(now_s, float(arrival_s[following]))
         while following < len(arrival_s) and arrival_s[following] <= now_s:
@@ -155,7 +164,7 @@ def shortest_first(arrival_s: np.ndarray, service_s: np.ndarray) -> np.ndarray:
             following += 1
         service, request = heappop(waiting)
         waits[request] = now_s - arrival_s[request]
-        now_s += service
+        heappush(free_s, now_s + service)
     return waits
 
 

@@ -49,12 +49,12 @@ def test_one_user_never_waits(size: Size, loops: Sequence[tuple[Thinkers, Rounds
 def test_servers_are_busy(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
     """The mean over time of the number of busy servers, from the runs that the journal lists."""
     busy = [found.busy_s / size.horizon_s for _, found in loops]
-    assert_mean(busy, size.busy, precision=0.06)
+    assert_mean(busy, size.busy, precision=0.08)
 
 
 def test_requests_a_second(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
     ended = [sum(end_s < size.horizon_s for *_, end_s in found.visits.values()) for _, found in loops]
-    assert_mean([number / size.horizon_s for number in ended], size.busy, precision=0.06)
+    assert_mean([number / size.horizon_s for number in ended], size.busy, precision=0.08)
 
 
 def test_mean_response(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> None:
@@ -64,4 +64,4 @@ def test_mean_response(size: Size, loops: Sequence[tuple[Thinkers, Rounds]]) -> 
         # Those who wait at 0 were sent before.
         stays_s = [end_s - arrival_s for arrival_s, _, end_s in found.visits.values() if arrival_s]
         estimates.append(size.response_s + sum(stay_s - size.response_s for stay_s in stays_s) / REQUESTS)
-    assert_mean(estimates, size.response_s, precision=0.06)
+    assert_mean(estimates, size.response_s, precision=0.08)

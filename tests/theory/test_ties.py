@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from intervals import assert_equal_times
 from queues import serve, serve_steps, serve_users, servers
-from recursions import assign, boarding, in_turn, kiefer_wolfowitz, lindley, repairman, shortest_first
+from recursions import assign, boarding, first_free, in_turn, kiefer_wolfowitz, lindley, repairman, shortest_first
 from services import Path
 
 STEP_S = 0.1
@@ -44,18 +44,21 @@ def test_one_server(seed: int) -> None:
     assert_equal_times(found.wait_s, lindley(arrivals, steps) * STEP_S)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_shortest_of_those_who_have_come(seed: int) -> None:
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_the_shortest_of_those_who_have_come(replicas: int) -> None:
     """Who comes at the end of a service is among those of whom the server takes the shortest."""
-    arrivals, steps = whole_path(seed, 1)
-    found = serve(in_seconds(arrivals, steps), servers(scheduler="shortest_prompt_first"))
-    assert_equal_times(found.wait_s, shortest_first(arrivals, steps) * STEP_S)
+    arrivals, steps = whole_path(replicas, replicas)
+    scenario = servers(replicas, scheduler="shortest_prompt_first", router="central_queue")
+    found = serve(in_seconds(arrivals, steps), scenario)
+    assert_equal_times(found.wait_s, shortest_first(arrivals, steps, replicas) * STEP_S)
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 5])
 def test_one_queue_for_several_servers(replicas: int) -> None:
+    """And of several that are free, some since this very moment, the first takes who comes."""
     arrivals, steps = whole_path(replicas, replicas)
     found = serve(in_seconds(arrivals, steps), servers(replicas, router="central_queue"))
+    assert found.replica.tolist() == assign(arrivals, steps, replicas, first_free)[1].tolist()
     assert_equal_times(found.wait_s, kiefer_wolfowitz(arrivals, steps, replicas) * STEP_S)
 
 
@@ -78,7 +81,8 @@ def test_who_comes_between_two_iterations_boards_at_once(gap: float) -> None:
 
 
 @pytest.mark.parametrize("users", [1, 3, 12])
-def test_a_closed_loop(users: int) -> None:
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_a_closed_loop(users: int, replicas: int) -> None:
     """Users who come back at one instant are served in the order in which they were served before."""
 
     def times(user: int, unit: float) -> Iterator[tuple[float, float]]:
@@ -86,9 +90,10 @@ def test_a_closed_loop(users: int) -> None:
         while True:
             yield int(rng.integers(0, 12)) * unit, int(rng.integers(1, 4)) * unit
 
-    steps = 1_500
-    found = serve_users([times(user, STEP_S) for user in range(users)], servers(), (steps - 0.5) * STEP_S)
-    expected = repairman([times(user, 1) for user in range(users)], 1, steps - 0.5)
+    steps = 800
+    scenario = servers(replicas, router="central_queue")
+    found = serve_users([times(user, STEP_S) for user in range(users)], scenario, (steps - 0.5) * STEP_S)
+    expected = repairman([times(user, 1) for user in range(users)], replicas, steps - 0.5)
     assert found.visits.keys() == expected.keys()
     expected_s = np.array(list(expected.values())) * STEP_S
     assert_equal_times(np.array([found.visits[key] for key in expected]), expected_s)

@@ -100,7 +100,7 @@ def test_what_is_served_between_runs_is_what_awaits_its_copies() -> None:
 
 
 def test_what_arrives_during_a_run_is_served() -> None:
-    """5 bytes on their way from the start of the run on, counted in what it begins with but not in what it ends with."""
+    """5 bytes on their way throughout, counted in what the run begins with but not in what it ends with."""
     runs = rows(
         start_s=[0], iterations=[1], first_s=[10], growth_s=[0], kv_start_bytes=[12], kv_end_bytes=[8],
         kv_idle_bytes=[9], host_bytes=[0], disk_bytes=[0],

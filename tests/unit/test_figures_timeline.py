@@ -201,15 +201,25 @@ def test_the_figure_has_a_row_a_session_and_a_bar_a_span(simulations: dict[str, 
     figure = timeline_figure(turns, spans)
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [str(s) for s in range(7)]
-    assert len(axes.patches) == len(spans)
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(keys) == len({span.what for span in spans})
     assert "KV on disk" in keys
     low, high = axes.get_xlim()
-    for bar, span in zip(axes.patches, spans, strict=True):
-        assert bar.get_x() == pytest.approx(span.start_s)
-        assert bar.get_width() == pytest.approx(span.end_s - span.start_s)
-        assert low <= bar.get_x() <= bar.get_x() + bar.get_width() <= high * (1 + 1e-9)
+    drawn = []
+    for bars in axes.collections:
+        for (left, bottom), (right, top) in (path.vertices[[0, 2]] for path in bars.get_paths()):
+            drawn.append((left, right, bars.get_label(), (bottom + top) / 2))
+            assert low <= left < right <= high * (1 + 1e-9)
+    assert sorted(drawn) == sorted((s.start_s, s.end_s, s.what, float(s.session)) for s in spans)
+
+
+def test_what_is_uncertain_is_pale() -> None:
+    spans = [Span(0, 0, 4, "prefill"), Span(0, 4, 9, IN_HOST, certain=False), Span(0, 9, 12, IN_HOST)]
+    turns = turns_of({"arrival_s": 0, "finished_s": 4}, {"arrival_s": 12, "finished_s": 12})
+    axes = timeline_figure(turns, spans).axes[0]
+    shown = {bars.get_paths()[0].vertices[0, 0]: bars.get_alpha() for bars in axes.collections if bars.get_paths()}
+    assert shown[0] == shown[9] == 1
+    assert shown[4] < 0.5
 
 
 def test_every_phase_and_place_has_a_colour_of_its_own() -> None:

@@ -30,8 +30,8 @@ def test_a_later_item_begins_a_new_moment() -> None:
     assert handed_on([(5.0, 30), (6.5, 10), (7.0, 20)]) == [(6.0, 30), (7.5, 10), (7.5, 20)]
 
 
-def test_an_item_may_bring_another() -> None:
-    """What is handed on may add to the moment itself: it comes in the next one."""
+def test_an_item_may_bring_others_of_the_same_moment() -> None:
+    """What is handed on may add to the moment itself, thousands of times: that comes next, and no later."""
     env = simpy.Environment()
     log: list[tuple[float, int]] = []
 
@@ -39,8 +39,12 @@ def test_an_item_may_bring_another() -> None:
         log.append((env.now, number))
         if number:
             moment.add(number - 1)
+            moment.add(0)
 
     moment = Moment[int](env, 1.0, lambda n: n, hand_on)
     moment.add(2)
     env.run()
-    assert log == [(1.0, 2), (2.0, 1), (3.0, 0)]
+    assert log == [(1.0, 2), (1.0, 0), (1.0, 1), (1.0, 0), (1.0, 0)]
+    moment.add(0)
+    env.run()
+    assert log[-1] == (2.0, 0), "a later item begins a moment again"

@@ -12,6 +12,9 @@ from ctxsim.reporting.figures.style import ACCENT, INK, STYLE, WIDTH, head, plai
 from ctxsim.sim import Simulation
 
 POINTS = 300
+MOST_STEPS = 1000
+"""Of a curve over requests: of more of them, some are left out, as many between any two that are drawn."""
+
 LEAST_RATIO = 6
 """Axes cover at least this, so that some of their ticks are numbered."""
 
@@ -43,7 +46,8 @@ def latency_figure(simulation: Simulation) -> Figure:
 
 def _of_requests(axes: Axes, title: str, seconds: np.ndarray, limit_s: float | None) -> None:
     values = np.sort(seconds[~np.isnan(seconds)])
-    _curve(axes, title, values, np.arange(1, len(values) + 1) / max(1, len(values)), limit_s)
+    drawn = np.unique(np.linspace(0, len(values) - 1, MOST_STEPS).astype(int)) if len(values) else np.arange(0)
+    _curve(axes, title, values[drawn], (drawn + 1) / max(1, len(values)), limit_s)
 
 
 def _curve(axes: Axes, title: str, seconds: np.ndarray, shares: np.ndarray, limit_s: float | None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -27,6 +28,8 @@ WORDS = {
     "dropped": "KV dropped, no record when",
 }
 DRAWN = (PHASES[0], *PLACES, *PHASES[1:])
+"""In this order: turns of a replayed session may overlap, and what is done is drawn over what waits."""
+
 UNCERTAIN_ALPHA = 0.45
 TURN_HEIGHT, GAP_HEIGHT = 0.84, 0.4
 
@@ -39,8 +42,10 @@ def timeline_figure(turns: Table, spans: Sequence[Span]) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.4 + 0.2 * len(rows)))
         axes = figure.subplots()
-        for span in spans:
-            _draw(axes, span, rows[span.session], unit_s)
+        for what, certain in product(DRAWN, (True, False)):
+            bars = [_bar(s, rows[s.session], unit_s) for s in spans if s.what == what and s.certain == certain]
+            alpha = 1.0 if certain else UNCERTAIN_ALPHA
+            axes.add_collection(PolyCollection(bars, facecolors=COLORS[what], alpha=alpha, linewidths=0, label=what))
         axes.set_xlim(begin_s / unit_s, end_s / unit_s)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(range(len(rows)), [str(session) for session in rows], fontsize=8)
@@ -51,19 +56,11 @@ def timeline_figure(turns: Table, spans: Sequence[Span]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, span: Span, row: int, unit_s: float) -> None:
-    """A bar, thinner where nothing of the session is being served or waits to be."""
-    axes.barh(
-        row,
-        (span.end_s - span.start_s) / unit_s,
-        left=span.start_s / unit_s,
-        height=TURN_HEIGHT if span.what in PHASES else GAP_HEIGHT,
-        color=COLORS[span.what],
-        alpha=1.0 if span.certain else UNCERTAIN_ALPHA,
-        linewidth=0,
-        # Turns of a replayed session may overlap: what is done is drawn over what waits.
-        zorder=2 + DRAWN.index(span.what),
-    )
+def _bar(span: Span, row: int, unit_s: float) -> np.ndarray:
+    """The corners of a span's bar, which is thinner where nothing of the session is being served or waits to be."""
+    half = (TURN_HEIGHT if span.what in PHASES else GAP_HEIGHT) / 2
+    left, right = span.start_s / unit_s, span.end_s / unit_s
+    return np.array([(left, row - half), (right, row - half), (right, row + half), (left, row + half)])
 
 
 def _keys(figure: Figure, spans: Sequence[Span]) -> None:
