@@ -119,14 +119,14 @@ class PrefixTree:
                 rest = hashes[at.end // self._hash_tokens :]
                 child = at.children.get(int(rest[0])) if len(rest) else None
                 shared = 0 if child is None else self._border(child, _common(child.hashes, rest))
-            if child is None or child.growing:
+            if child is None or child.growing or child.doomed:
                 break
             at, kept = child, min(child.end, shared)
         return min(kept, request.prefill_tokens - 1)
 
     def _follow_session(self, request: Request, limit: int) -> Extent:
         at = self.root
-        while (child := at.children.get(~request.session)) is not None:
+        while (child := at.children.get(~request.session)) is not None and not child.doomed:
             if child.end > limit:
                 return self.cut(child, limit) if child.start < limit and self._divisible(child) else at
             at = child

@@ -129,6 +129,12 @@ def test_captions_own_up_to_what_is_not_known(pages: dict[str, tuple[str, Simula
         assert said == [words for words in (pauses, pale, inclusive, preempted) if words in expected[policy]], policy
 
 
+def test_a_page_of_nothing_but_refusals(tmp_path: Path) -> None:
+    page = write_report(load_scenario("mooncake-replay", {"serving.max_model_len": 600}), tmp_path).read_text()
+    assert page.count("<svg") == 1
+    assert "20 requests are longer than max_model_len (600 tokens)" in page
+
+
 def test_nothing_to_keep_no_section_about_it(small_page: str) -> None:
     assert "KV between turns" not in small_page
     assert "KV over time" in small_page
