@@ -98,8 +98,8 @@ def test_blocks_are_within_the_pool_and_all_come_back(served: Served) -> None:
     for station in served.cluster.stations:
         core = station.core
         assert core.used_bytes == 0
-        assert not (core.running or core.waiting or core.held)
-        assert not (core.fetching or core.prefilling or core.paused)
+        left = (core.running, core.waiting, core.held, core.fetching, core.prefilling, core.paused)
+        assert [len(requests) for requests in left] == [0] * len(left)
         assert len(core.decodes) == 0
 
 
