@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ctxsim.engine.extents import Extent, PrefixTree
 from ctxsim.engine.request import Request
 from ctxsim.engine.stores import Stores, Tiers
-from ctxsim.engine.tiers import HBM, LruOrder, Move
+from ctxsim.engine.tiers import HBM, HOST, LruOrder, Move
 from ctxsim.geometry import KvLayout
 
 
@@ -69,7 +69,9 @@ class Holdings:
                 return HBM
             move = extent.move
         else:
-            move = Move(extent, self.stores.source_of(extent), HBM, request)
+            # What is on its way to disk still lies in host memory.
+            source = self.stores.source_of(extent) if extent.move is None else HOST
+            move = Move(extent, source, HBM, request)
             self.stores.fetch(extent, stays=self._inclusive)
             extent.tiers |= 1 << HBM
             extent.move = move
@@ -112,7 +114,8 @@ class Holdings:
             self._leave_hbm(move)
         elif move.target == HBM:
             self.arriving_bytes -= extent.kept_bytes
-        extent.move = None
+        if extent.move is move:
+            extent.move = None
         ready = []
         for request in move.waiters:
             request.pending -= 1
