@@ -47,14 +47,14 @@ class Plan:
 class Outcome:
     """What a run of iterations brought: requests with a first token, and requests that finished, oldest first.
 
-    used_bytes: HBM of KV blocks taken at its end, before the finished ones let go of theirs; idle_bytes: of these,
-    what no request holds or can use yet.
+    At its end, before the finished ones let go of theirs: serving_bytes, HBM of KV blocks of requests being served;
+    idle_bytes, what no request holds or can use yet.
     """
 
-    __slots__ = ("finished", "idle_bytes", "started", "used_bytes")
+    __slots__ = ("finished", "idle_bytes", "serving_bytes", "started")
 
-    def __init__(self, used_bytes: float, idle_bytes: float, finished: list[Request]) -> None:
-        self.used_bytes = used_bytes
+    def __init__(self, serving_bytes: float, idle_bytes: float, finished: list[Request]) -> None:
+        self.serving_bytes = serving_bytes
         self.idle_bytes = idle_bytes
         self.started: list[Request] = []
         self.finished = finished
@@ -98,6 +98,11 @@ class EngineCore:
     def used_bytes(self) -> float:
         """HBM of KV blocks that are taken, by requests or by what is kept for later."""
         return self.own_bytes + self.holdings.hbm_bytes
+
+    @property
+    def serving_bytes(self) -> float:
+        """HBM of KV blocks of requests being served, without what is still on its way in."""
+        return self.own_bytes + self.holdings.hbm_bytes - self.holdings.unused_bytes
 
     @property
     def free_bytes(self) -> float:
@@ -190,8 +195,7 @@ class EngineCore:
             self.displace(iterations)
             self.own_bytes += self.decodes.demand_bytes(iterations)
             finished = self.decodes.advance(iterations)
-        idle_bytes = self.holdings.idle_bytes + self.holdings.arriving_bytes
-        outcome = Outcome(self.used_bytes, idle_bytes, finished)
+        outcome = Outcome(self.serving_bytes, self.holdings.unused_bytes, finished)
         for request in finished:
             self._release(request, request.largest_context)
         self._share(plan, 1)

@@ -16,8 +16,8 @@ class Holdings:
 
     What no request holds is idle. hbm_bytes: HBM of all extents, those on their way in included; idle_bytes: of
     the idle ones; moving_bytes: of these, what copies are reading; arriving_bytes: of the held ones, what copies
-    are writing. orders: copies to carry out. version: changes with
-    whatever may have made room. used: whether anything was ever kept. now_s: when it is, kept with what falls idle.
+    are writing. orders: copies to carry out. version: changes with whatever may have made room. used: whether anything
+    was ever kept. now_s: when it is, kept with what falls idle.
     """
 
     def __init__(self, layout: KvLayout, tiers: Tiers, hash_tokens: int, now_s: Callable[[], float]) -> None:
@@ -34,6 +34,11 @@ class Holdings:
         self._inclusive = tiers.inclusive
         self._now_s = now_s
         self._uses = 0
+
+    @property
+    def unused_bytes(self) -> float:
+        """HBM of what no request being served can use: idle, or still on its way in."""
+        return self.idle_bytes + self.arriving_bytes
 
     def hold(self, tail: Extent) -> None:
         """One request more holds the prefix that ends here; what comes from an exclusive tier hands on its room."""

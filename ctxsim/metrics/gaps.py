@@ -153,8 +153,13 @@ def pause_shares(
     return limits_s, counts / total
 
 
+def pauses_since(gaps: Records, begin_s: float) -> Array:
+    """Of the pauses that no run tells of, those that end at ``begin_s`` or later."""
+    return gaps["pause_s"][gaps["end_s"] >= begin_s]
+
+
 def _of_runs(part: Table, begin_s: float) -> _Series:
-    counted = (part["decoding"] > 0) & (part["start_s"] >= begin_s)
+    counted = (part["decoding"] * part["iterations"] > part["resumed"]) & (part["start_s"] >= begin_s)
     names = ("first_s", "growth_s", "iterations", "decoding", "resumed")
     first_s, growth_s, n, decoding, resumed = (part[name][counted] for name in names)
     return _Series(first_s, growth_s, first_s + growth_s * (n - 1), n, decoding, resumed)

@@ -73,7 +73,8 @@ def occupancy(runs: Table, transfers: Table, capacity_bytes: float = np.inf) -> 
     marks = _Marks(runs, transfers, run_end_s, joined_s)
     arriving = marks.arriving_bytes(start_s)
     held = marks.held_bytes(start_s, end_s)
-    served_start, served_end = _served_bytes(runs, run_end_s, start_s, end_s, arriving)
+    coming = marks.arriving_bytes(runs["start_s"])
+    served_start, served_end = _served_bytes(runs, run_end_s, start_s, end_s, arriving, coming)
     room = capacity_bytes - np.maximum(served_start, served_end)
     idle = np.maximum(0.0, np.minimum(held[0], room))
     return Occupancy(start_s, end_s, served_start, served_end, arriving, idle, held[1], held[2])
@@ -155,13 +156,18 @@ def _joined_s(end_s: Array, run_start_s: Array, run_end_s: Array) -> Array:
     return joined
 
 
-def _served_bytes(runs: Table, run_end_s: Array, start_s: Array, end_s: Array, arriving: Array) -> tuple[Array, Array]:
-    """At both ends of each interval. Between runs, what the next run begins with is there as soon as it is awaited."""
+def _served_bytes(
+    runs: Table, run_end_s: Array, start_s: Array, end_s: Array, arriving: Array, coming: Array
+) -> tuple[Array, Array]:
+    """At both ends of each interval. Between runs, what the next run begins with is there as soon as it is awaited.
+
+    arriving: on its way in, in each interval; coming: at the start of each run.
+    """
     middle_s = (start_s + end_s) / 2
     at = np.searchsorted(runs["start_s"], middle_s, side="right") - 1
     within = (at >= 0) & (middle_s < run_end_s[at])
     following = np.minimum(at + 1, len(run_end_s) - 1)
-    awaited = np.where(arriving > 0, np.maximum(arriving, runs["kv_start_bytes"][following]), 0.0)
-    first = np.where(within, runs["kv_start_bytes"][at], awaited)
+    awaited = np.where(arriving > 0, np.maximum(arriving, (runs["kv_start_bytes"] + coming)[following]), 0.0)
+    first = np.where(within, runs["kv_start_bytes"][at] + arriving, awaited)
     last = np.where(within, runs["kv_end_bytes"][at] + arriving, awaited)
     return first, last

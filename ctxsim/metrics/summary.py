@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ctxsim.cost import CostModel, accelerators, fleet_usd_per_s
-from ctxsim.metrics.gaps import gap_quantiles
+from ctxsim.metrics.gaps import gap_quantiles, pauses_since
 from ctxsim.metrics.latency import describe, good_requests
 from ctxsim.metrics.steady import too_short_warning, warmup_s
 from ctxsim.metrics.utilisation import GroupRuns, kv_used, peak_compute_s, work_done
@@ -113,11 +113,10 @@ def _latency(history: History, begin_s: float) -> dict[str, Any]:
     requests = history.requests
     counted = requests["arrival_s"] >= begin_s
     tpot_s = requests["tpot_s"][counted]
-    gaps_s = history.gaps["pause_s"][history.gaps["end_s"] >= begin_s]
     return {
         "ttft_s": describe(requests["ttft_s"][counted]),
         "tpot_s": describe(tpot_s[~np.isnan(tpot_s)]),
-        "itl_s": gap_quantiles(history.runs, gaps_s, begin_s),
+        "itl_s": gap_quantiles(history.runs, pauses_since(history.gaps, begin_s), begin_s),
         "e2e_s": describe(requests["e2e_s"][counted]),
         "queue_s": describe(requests["queue_s"][counted]),
     }

@@ -62,8 +62,6 @@ def _latency_caption(simulation: Simulation) -> str:
     caption = "The share of requests, or of tokens, within a time, after the warm-up."
     if slo.ttft is not None or slo.tpot is not None:
         caption += f" Dashed: the SLO, which {slo.percentile:g} % are to meet (dotted)."
-    if simulation.summary["preemptions"] or any(np.any(part["resumed"]) for part in simulation.runs.parts()):
-        caption += " Pauses of requests that were preempted or paused are in the table below, not in this curve."
     return caption
 
 

@@ -221,7 +221,7 @@ class Replica:
         """Bytes that no request being served uses: idle or on their way in HBM, in host memory, on disk."""
         holdings = self.core.holdings
         stores = holdings.stores
-        return holdings.idle_bytes + holdings.arriving_bytes, stores.host.used_bytes, stores.disk.used_bytes
+        return holdings.unused_bytes, stores.host.used_bytes, stores.disk.used_bytes
 
     def _next_run(self) -> Run | None:
         """Plans the next iteration and finds how many like it can run in a row; None where nothing can run."""
@@ -250,7 +250,7 @@ class Replica:
             if iterations > 1:
                 room_bytes = core.free_bytes + core.cache.droppable_bytes
                 iterations = core.decodes.fitting_iterations(room_bytes, iterations)
-        run = Run(plan, batch, piece, iterations, core.used_bytes - core.holdings.idle_bytes)
+        run = Run(plan, batch, piece, iterations, core.serving_bytes)
         if self._stalling or plan.resumed or not plan.decoding:
             self._note_stalls(run)
         return run
@@ -288,15 +288,14 @@ class Replica:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-        _, host_bytes, disk_bytes = self.held()
+        held = self.held() if core.holdings.used else NOTHING
         outcome = core.advance(run.plan, run.iterations)
-        held = NOTHING
         if core.holdings.used:
             # What came to host memory and left it with this boundary did not lie there during the run.
-            self._around.tally((outcome.idle_bytes, host_bytes, disk_bytes))
+            self._around.tally((outcome.idle_bytes, *held[1:]))
             held = self.held()
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
-        journal.ran(self.number, start_s, run, waiting, outcome.used_bytes - outcome.idle_bytes, held)
+        journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)
         for request in outcome.finished:

@@ -26,7 +26,10 @@ from ctxsim.workload.sources import make_source
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulation found: the summary keys, and a row per request, session, run of iterations and copy."""
+    """What a simulation found: the summary keys, and a row per request, session, run of iterations and copy.
+
+    gaps: pauses of requests that were preempted, paused or made to wait for others, which no run tells of.
+    """
 
     scenario: Scenario
     seed: int
@@ -35,6 +38,7 @@ class Simulation:
     sessions: Table
     runs: Records
     transfers: Records
+    gaps: Records
     warnings: tuple[str, ...]
 
 
@@ -79,7 +83,9 @@ def simulate(
     summary["gap_cost_usd"] = cluster.gap_costs()
     too_short = too_short_warning(scenario, requests, completed_sessions)
     warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *filter(None, [too_short]))
-    return Simulation(scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, warnings)
+    return Simulation(
+        scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, journal.gaps, warnings
+    )
 
 
 def _costs(scenario: Scenario) -> list[CostModel]:

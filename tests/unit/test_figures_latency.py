@@ -55,6 +55,15 @@ def test_curves_are_those_of_the_summary(simulation: Simulation) -> None:
             assert near[0] * 0.98 <= simulation.summary[key][name] <= near[-1] * 1.02
 
 
+def test_pauses_of_the_preempted_are_in_the_curve() -> None:
+    """The longest pause of all, that of a request that was preempted, is where the curve ends."""
+    settings = {"run.horizon": "20 min", "run.warmup": "0 s", "workload.answer_tokens": 3000}
+    preempting = simulate(load_scenario("yi-34b-50k-a100", settings))
+    assert preempting.summary["preemptions"]
+    seconds, _ = latency_figure(preempting).axes[2].lines[0].get_data()
+    assert seconds[-1] == pytest.approx(np.max(preempting.gaps["pause_s"]), rel=1e-9)
+
+
 def test_the_slo_stands_at_its_limit_and_share(simulation: Simulation) -> None:
     first, each, gaps = latency_figure(simulation).axes
     slo = simulation.scenario.slo

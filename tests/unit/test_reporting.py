@@ -117,16 +117,16 @@ def test_page_shows_residency(policy: str, pages: dict[str, tuple[str, Simulatio
 
 
 def test_captions_own_up_to_what_is_not_known(pages: dict[str, tuple[str, Simulation]]) -> None:
-    pauses, pale = "Pauses of requests that were preempted", "Pale: where that turn found it"
+    pale = "Pale: where that turn found it"
     inclusive, preempted = "it may have been in HBM as well", "were preempted, of which no times are recorded"
     expected = {
         "recompute": [pale],
         "inclusive": [pale, inclusive],
-        "preempting": [pauses, preempted],
+        "preempting": [preempted],
     }
     for policy, (page, _) in pages.items():
-        said = [words for words in (pauses, pale, inclusive, preempted) if words in page]
-        assert said == [words for words in (pauses, pale, inclusive, preempted) if words in expected[policy]], policy
+        said = [words for words in (pale, inclusive, preempted) if words in page]
+        assert said == [words for words in (pale, inclusive, preempted) if words in expected[policy]], policy
 
 
 def test_a_page_of_nothing_but_refusals(tmp_path: Path) -> None:

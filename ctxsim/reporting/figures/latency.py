@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctxsim.metrics.gaps import pause_shares
+from ctxsim.metrics.gaps import pause_shares, pauses_since
 from ctxsim.reporting.figures.style import ACCENT, INK, STYLE, WIDTH, head, plain_log, quantities
 from ctxsim.sim import Simulation
 
@@ -28,13 +28,14 @@ def latency_figure(simulation: Simulation) -> Figure:
     """Time to first token, time per output token and inter-token latency, after the warm-up, with the SLO."""
     begin_s = simulation.summary["warmup_s"]
     counted = simulation.requests["arrival_s"] >= begin_s
+    paused_s = pauses_since(simulation.gaps, begin_s)
     slo = simulation.scenario.slo
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.0))
         first, each, gaps = figure.subplots(1, 3, sharey=True)
         _of_requests(first, "Time to first token", simulation.requests["ttft_s"][counted], slo.ttft)
         _of_requests(each, "Time per output token", simulation.requests["tpot_s"][counted], slo.tpot)
-        _curve(gaps, "Inter-token latency", *pause_shares(simulation.runs, (), POINTS, begin_s), None)
+        _curve(gaps, "Inter-token latency", *pause_shares(simulation.runs, paused_s, POINTS, begin_s), None)
         first.set_ylim(0, 1.02)
         first.set_ylabel("share of requests")
         gaps.set_ylabel("share of tokens")
