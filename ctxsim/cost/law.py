@@ -56,7 +56,9 @@ class RooflineLaw:
 
     def __call__(self, batch: BatchTotals) -> list[Piece]:
         """The pieces of a batch that repeats; see Law."""
-        fixed_s = self._fixed_seconds(batch)
+        fixed_s = self._fixed_s.get((batch.new_tokens, batch.sequences, batch.decode_tokens))
+        if fixed_s is None:
+            fixed_s = self._fixed_seconds(batch)
         lines = [_kernel_line(kernel, batch) for kernel in self._kernels]
         lines += [self._line(op, batch) for op in self._mixed]
         pieces: list[Piece] = []
@@ -84,13 +86,11 @@ class RooflineLaw:
         )
 
     def _fixed_seconds(self, batch: BatchTotals) -> float:
-        key = (batch.new_tokens, batch.sequences, batch.decode_tokens)
-        seconds = self._fixed_s.get(key)
-        if seconds is None:
-            if len(self._fixed_s) >= STATIC_CACHE_ENTRIES:
-                self._fixed_s.clear()
-            seconds = self._overhead_s + sum(self._operation_s(op, batch) for op in self._fixed)
-            self._fixed_s[key] = seconds
+        """Worked out, and remembered for the next batch of as many tokens and sequences."""
+        if len(self._fixed_s) >= STATIC_CACHE_ENTRIES:
+            self._fixed_s.clear()
+        seconds = self._overhead_s + sum(self._operation_s(op, batch) for op in self._fixed)
+        self._fixed_s[batch.new_tokens, batch.sequences, batch.decode_tokens] = seconds
         return seconds
 
     def _operation_s(self, op: Operation, batch: BatchTotals) -> float:

@@ -102,7 +102,7 @@ class EngineCore:
     @property
     def serving_bytes(self) -> float:
         """HBM of KV blocks of requests being served, without what is still on its way in."""
-        return self.own_bytes + self.holdings.hbm_bytes - self.holdings.unused_bytes
+        return self.used_bytes - self.holdings.unused_bytes
 
     @property
     def free_bytes(self) -> float:
@@ -192,8 +192,7 @@ class EngineCore:
                 self.displace(iterations - 1)
             self._share(plan, iterations - 1)
         if plan.decoding:
-            self.displace(iterations)
-            self.own_bytes += self.decodes.demand_bytes(iterations)
+            self.own_bytes += self.displace(iterations)
             finished = self.decodes.advance(iterations)
         outcome = Outcome(self.serving_bytes, self.holdings.unused_bytes, finished)
         for request in finished:
@@ -204,11 +203,13 @@ class EngineCore:
                 self._end_prefill(request, outcome)
         return outcome
 
-    def displace(self, iterations: int) -> None:
-        """Idle KV makes room for what decoding sequences take in so many iterations."""
-        excess_bytes = self.decodes.demand_bytes(iterations) - self.free_bytes
+    def displace(self, iterations: int) -> float:
+        """Idle KV makes room for what decoding sequences take in so many iterations; returns how much that is."""
+        demand_bytes = self.decodes.demand_bytes(iterations)
+        excess_bytes = demand_bytes - self.free_bytes
         if excess_bytes > ROUNDING_BYTES:
             self.cache.drop_oldest(excess_bytes)
+        return demand_bytes
 
     def _share(self, plan: Plan, iterations: int) -> None:
         """So many more chunks of prompts are computed."""

@@ -16,20 +16,20 @@ from ctxsim.workload.demand import Demand
 class Run:
     """A run of equal iterations under way: what it computes, what that costs, and how many there are.
 
-    open: whether an arrival would cut it short. start_used_bytes: KV blocks of requests being served when it began.
+    open: whether an arrival would cut it short. start_serving_bytes: KV blocks of requests being served when it began.
     resumed: its sequences whose first token ends a pause.
     """
 
-    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "start_used_bytes")
+    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "start_serving_bytes")
 
-    def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, start_used_bytes: float) -> None:
+    def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, start_serving_bytes: float) -> None:
         self.plan = plan
         self.batch = batch
         self.piece = piece
         self.iterations = iterations
         self.open = plan.open
         self.resumed = 0
-        self.start_used_bytes = start_used_bytes
+        self.start_serving_bytes = start_serving_bytes
 
 
 class ServedRequest(Request):
@@ -176,7 +176,7 @@ class Journal:
         self.note("finish", request, time_s)
 
     def ran(
-        self, replica: int, start_s: float, run: Run, waiting: int, used_bytes: float, held: tuple[float, float, float]
+        self, replica: int, start_s: float, run: Run, waiting: int, serving_bytes: float, held: tuple[float, float, float]
     ) -> None:
         """A run of iterations is over; ``held``: bytes of idle sessions in HBM, of host memory and of disk."""
         batch, plan = run.batch, run.plan
@@ -192,8 +192,8 @@ class Journal:
                 batch.new_tokens,
                 batch.decode_tokens,
                 waiting,
-                run.start_used_bytes,
-                used_bytes,
+                run.start_serving_bytes,
+                serving_bytes,
                 run.resumed,
                 *held,
                 *batch.pairs,

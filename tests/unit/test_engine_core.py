@@ -77,7 +77,7 @@ def test_all_outputs_end_a_request_and_free_its_blocks(batch: type[IncrementalBa
     step(core)
     outcome = core.advance(Fcfs().plan(core), 1)
     assert outcome.finished == [request]
-    assert outcome.used_bytes == 30, "before it lets go"
+    assert outcome.serving_bytes == 30, "before it lets go"
     assert core.used_bytes == 0
     assert is_idle(core)
 
