@@ -16,20 +16,20 @@ from ctxsim.workload.demand import Demand
 class Run:
     """A run of equal iterations under way: what it computes, what that costs, and how many there are.
 
-    open: whether an arrival would cut it short. start_serving_bytes: KV blocks of requests being served when it began.
+    open: whether an arrival would cut it short. serving_bytes: KV blocks of requests being served when it began.
     resumed: its sequences whose first token ends a pause.
     """
 
-    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "start_serving_bytes")
+    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "serving_bytes")
 
-    def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, start_serving_bytes: float) -> None:
+    def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, serving_bytes: float) -> None:
         self.plan = plan
         self.batch = batch
         self.piece = piece
         self.iterations = iterations
         self.open = plan.open
         self.resumed = 0
-        self.start_serving_bytes = start_serving_bytes
+        self.serving_bytes = serving_bytes
 
 
 class ServedRequest(Request):
@@ -176,9 +176,10 @@ class Journal:
         self.note("finish", request, time_s)
 
     def ran(
-        self, replica: int, start_s: float, run: Run, waiting: int, serving_bytes: float, held: tuple[float, float, float]
+        self, replica: int, start_s: float, run: Run, waiting: int, end_bytes: float, held: tuple[float, float, float]
     ) -> None:
-        """A run of iterations is over; ``held``: bytes of idle sessions in HBM, of host memory and of disk."""
+        """A run of iterations is over; ``end_bytes``: KV of requests being served, ``held``: bytes of idle sessions in
+        HBM, of host memory and of disk."""
         batch, plan = run.batch, run.plan
         self.runs.append(
             (
@@ -192,8 +193,8 @@ class Journal:
                 batch.new_tokens,
                 batch.decode_tokens,
                 waiting,
-                run.start_serving_bytes,
-                serving_bytes,
+                run.serving_bytes,
+                end_bytes,
                 run.resumed,
                 *held,
                 *batch.pairs,
