@@ -155,8 +155,8 @@ class Journal:
         self.note("admit", request, time_s)
 
     def fetched(self, request: ServedRequest, time_s: float) -> None:
-        """A request's KV has been swapped in."""
-        if request.fetched_s < 0:
+        """A request's KV has been swapped in; what it waits after a preemption is a pause between tokens."""
+        if request.fetched_s < 0 and not request.preemptions:
             request.fetched_s = time_s
         self.note("fetch", request, time_s)
 

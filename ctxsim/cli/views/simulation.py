@@ -46,7 +46,9 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
 
 def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str:
     s = scenario
-    machine = f"{s.deployment.replicas} x {s.deployment.tensor_parallel} {s.hardware.name}"
+    machine = " and ".join(
+        f"{of.deployment.replicas} x {of.deployment.tensor_parallel} {of.hardware.name}" for of in s.fleet
+    )
     how = f"seed {s.run.seed}, fidelity {s.fidelity}"
     what = f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}"
     if replications is None:
