@@ -172,8 +172,14 @@ class EngineCore:
             request.known_tokens = max(request.known_tokens, stored)
             self.cache.offload_idle(request.session)
         request.preempt(stored)
+        self.weigh(request)
         self.unclaim()
         self.waiting.put_back(request)
+
+    def weigh(self, request: Request) -> None:
+        """How much of a request is left to compute, before it is queued where that counts."""
+        if self.waiting.by_work and not self.shares_queue:
+            request.queued_tokens = request.prefill_tokens - self.holdings.tree.kept_tokens(request)
 
     def unclaim(self) -> bool:
         """Who waits while room is being made lets go of the prefix it holds; returns whether there was someone."""

@@ -110,19 +110,23 @@ class PrefixTree:
 
     def kept_tokens(self, request: Request) -> int:
         """Leading tokens of the prompt that are kept, without touching anything; not what is still being computed."""
-        hashes, at, kept = request.hashes, self.root, 0
+        hashes, at, kept, size = request.hashes, self.root, 0, self._layout.block_size
         while kept == at.end:
             if hashes is None:
                 child = at.children.get(~request.session)
-                shared = request.known_tokens
+                shared = request.known_tokens // size * size
             else:
                 rest = hashes[at.end // self._hash_tokens :]
                 child = at.children.get(int(rest[0])) if len(rest) else None
                 shared = 0 if child is None else self._border(child, _common(child.hashes, rest))
-            if child is None or child.growing or child.doomed:
+            if child is None or child.growing or child.doomed or not self._reaches(child, shared):
                 break
             at, kept = child, min(child.end, shared)
-        return min(kept, request.prefill_tokens - 1)
+        return min(kept, (request.prefill_tokens - 1) // size * size)
+
+    def _reaches(self, extent: Extent, border: int) -> bool:
+        """Whether a prefix that ends there can use any of the extent: all of it, or what is cut off before."""
+        return border >= extent.end or (border > extent.start and self._divisible(extent))
 
     def _follow_session(self, request: Request, limit: int) -> Extent:
         at = self.root

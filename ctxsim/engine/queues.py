@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ctxsim.engine.request import Request
 
 
 class Queue(Protocol):
-    """Waiting requests."""
+    """Waiting requests; ``by_work``: their order depends on how much of each is left to compute."""
+
+    by_work: ClassVar[bool]
 
     def __len__(self) -> int:
         """How many wait."""
@@ -36,6 +38,7 @@ class Queue(Protocol):
 class Fifo(deque[Request]):
     """In order of arrival."""
 
+    by_work: ClassVar[bool] = False
     add = deque.append
     put_back = deque.appendleft
     pop = deque.popleft
@@ -46,7 +49,9 @@ class Fifo(deque[Request]):
 
 
 class ShortestFirst:
-    """The fewest tokens to prefill first, whether it comes for the first time or was preempted."""
+    """The fewest tokens to compute first, as far as was known when it was queued, preempted or new."""
+
+    by_work: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Request]] = []
@@ -57,7 +62,7 @@ class ShortestFirst:
 
     def add(self, request: Request) -> None:
         """See Queue."""
-        heappush(self._heap, (request.prefill_tokens, request.index, request))
+        heappush(self._heap, (request.queued_tokens, request.index, request))
 
     put_back = add
 

@@ -17,6 +17,7 @@ class Request:
     session, last, hashes: whose context it continues, whether no later turn will, and the hashes of its full blocks.
     known_tokens: leading tokens whose KV was computed before. prefill_tokens: tokens to compute before the next output
     token: the prompt, after a preemption also the outputs so far. computed_tokens: those of them that have KV.
+    queued_tokens: of the tokens to prefill, those of which no KV was kept when it was queued, where the queue asks.
     generated_tokens: output tokens so far. hit_tokens: prompt tokens found in each tier.
     tail: the last of the kept extents it holds, in the cache that is its home; pending: copies it waits for.
     joined_tokens, joined_step: KV tokens and batch step when it last began to decode; ticket: its current stay in the
@@ -40,6 +41,7 @@ class Request:
         "preemptions",
         "prefill_tokens",
         "prompt_tokens",
+        "queued_tokens",
         "recomputed_tokens",
         "session",
         "tail",
@@ -58,6 +60,7 @@ class Request:
         self.prompt_tokens = prompt_tokens
         self.output_tokens = output_tokens
         self.prefill_tokens = prompt_tokens
+        self.queued_tokens = prompt_tokens
         self.computed_tokens = 0
         self.generated_tokens = 0
         self.hit_tokens = [0, 0, 0]
@@ -85,7 +88,7 @@ class Request:
         """Its KV is no longer its own: prompt and outputs so far are to be prefilled, or found, again."""
         self.preemptions += 1
         self.lost_tokens = stored_tokens
-        self.prefill_tokens = self.prompt_tokens + self.generated_tokens
+        self.prefill_tokens = self.queued_tokens = self.prompt_tokens + self.generated_tokens
         self.computed_tokens = 0
 
     def resume(self, found_tokens: int) -> None:

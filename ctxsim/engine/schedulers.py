@@ -73,8 +73,8 @@ class PrefillFirst(Fcfs):
 class DecodeFirst(Fcfs):
     """Answers first: nobody is admitted while any sequence decodes (request-level batching, FasterTransformer).
 
-    Whoever waits when the batch is done is admitted as far as seats and blocks go, all prompts are computed, then all
-    answers. No answer is ever disturbed.
+    Whoever waits when the batch is done is admitted as far as seats and blocks go, all prompts are computed once their
+    KV has been swapped in, then all answers. Nothing but a lack of blocks disturbs an answer.
     """
 
     def plan(self, core: EngineCore) -> Plan:
@@ -84,7 +84,7 @@ class DecodeFirst(Fcfs):
             while admit_next(core, plan, 0.0) is not None:
                 pass
         budget = _continue_prompts(core, plan, core.limits.max_num_batched_tokens)
-        if plan.chunks:
+        if plan.chunks or core.fetching:
             plan.decoding = False
         else:
             make_growth_fit(core, plan)
@@ -96,7 +96,8 @@ class DecodeFirst(Fcfs):
 class ShortestPromptFirst(Fcfs):
     """As Fcfs, but whichever prompt has the fewest tokens left to compute goes first, admitted before or not.
 
-    Mean time to first token is least; long prompts wait for as long as shorter ones come.
+    What a replica keeps of a waiting prompt counts as it was when the prompt came; in a queue that replicas share it
+    does not count. Mean time to first token is least; long prompts wait for as long as shorter ones come.
     """
 
     def queue(self) -> Queue:
@@ -130,7 +131,7 @@ def _next_tokens(core: EngineCore) -> int:
     waiting = [core.held[0]] if core.held else []
     if core.waiting:
         waiting.append(core.waiting.first())
-    return min((request.prefill_tokens for request in waiting), default=UNBOUNDED)
+    return min((request.queued_tokens for request in waiting), default=UNBOUNDED)
 
 
 class Fair(Fcfs):

@@ -86,6 +86,9 @@ class Replica:
         """A request arrives now: it wakes an idle replica, or cuts short a run whose plan it changes."""
         self.outstanding += 1
         self.waiting_tokens += request.prompt_tokens
+        if self.core.waiting.by_work:
+            self.catch_up()
+            self.core.weigh(request)
         self._arrived.append(request)
         if self._run is None or self._run.open:
             self._disturb(request.arrival_s)
@@ -239,6 +242,8 @@ class Replica:
             self._around.tally(self.held())
         decoding = plan.decoding and len(core.decodes) > 0
         if not (plan.chunks or decoding):
+            if not plan.decoding:
+                self._note_stall()
             # Where all who ran were preempted, others may run instead, or they again.
             return self._next_run() if plan.preempted else None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
@@ -275,14 +280,21 @@ class Replica:
 
     def _note_stalls(self, run: Run) -> None:
         """Who could make tokens but does not, and who does again, is written down."""
-        decoding = cast("list[ServedRequest]", self.core.decoding())
-        self._stalling = not run.plan.decoding
-        if self._stalling:
-            for request in decoding:
-                self._journal.stalled(request, self.clock_s)
-        else:
-            token_s = self.clock_s + run.piece.first_s
-            run.resumed = sum(self._journal.went_on(request, token_s) for request in decoding)
+        if not run.plan.decoding:
+            self._note_stall()
+            return
+        self._stalling = False
+        token_s = self.clock_s + run.piece.first_s
+        run.resumed = sum(self._journal.went_on(request, token_s) for request in self._decoding())
+
+    def _note_stall(self) -> None:
+        """Those who decode make no tokens from now on."""
+        self._stalling = True
+        for request in self._decoding():
+            self._journal.stalled(request, self.clock_s)
+
+    def _decoding(self) -> list[ServedRequest]:
+        return cast("list[ServedRequest]", self.core.decoding())
 
     def _finish(self, run: Run) -> None:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
