@@ -113,7 +113,8 @@ class KvCache:
         end = tokens // self._quantum * self._quantum
         growing = request.computed_tokens < request.prefill_tokens
         if end <= request.tail.end:
-            request.tail.growing = request.tail.growing and growing
+            if not growing:
+                request.tail.grown()
             return 0.0
         own_bytes = self.own_bytes(request, end)
         tail = self.holdings.tree.grow(request, request.tail, end, HBM)
@@ -122,7 +123,9 @@ class KvCache:
         if tail is not request.tail:
             tail.users = 1
             request.tail = tail
-        tail.growing = growing
+        tail.growing = True
+        if not growing:
+            tail.grown()
         self.holdings.version += 1
         self.holdings.hbm_bytes += own_bytes
         self.holdings.used = True
@@ -139,7 +142,7 @@ class KvCache:
         assert request.tail is not None
         tail = request.tail
         request.tail = request.home = None
-        tail.growing = False
+        tail.grown()
         if tail.parent is None:
             self.holdings.version += 1
             return own_bytes

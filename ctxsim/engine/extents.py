@@ -62,6 +62,14 @@ class Extent:
         self.growing = False
         self.queued = 0
 
+    def grown(self) -> None:
+        """The prompt that it was the last extent of is computed, with all that came before."""
+        self.growing = False
+        before = self.parent
+        while before is not None and before.growing:
+            before.growing = False
+            before = before.parent
+
     def lies_in(self, tier: int) -> bool:
         """Whether that tier has it."""
         return bool(self.tiers >> tier & 1)
@@ -213,7 +221,6 @@ class PrefixTree:
         for child in before.children.values():
             child.parent = before
         before.kept_bytes = self._layout.extent_bytes(before.start, before.end)
-        before.used_at = extent.used_at
         extent.parent, extent.tiers = None, 0
         return before
 
@@ -227,6 +234,7 @@ class PrefixTree:
 def _alike(one: Extent, other: Extent) -> bool:
     return (
         one.tiers == other.tiers
+        and one.used_at == other.used_at
         and one.users == other.users == 0
         and one.move is other.move is None
         and one.doomed == other.doomed

@@ -7,6 +7,7 @@ it costs to hold it until its next use, to swap it out and in again, and to comp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 from ctxsim.engine.extents import Extent
@@ -94,16 +95,23 @@ class Cheapest:
 
     def choose(self, candidates: Sequence[Extent], forced: bool, can_offload: bool) -> Victim | None:
         """See Residency."""
-        best, least = None, float("inf")
+        best, least = None, inf
         for extent in candidates:
-            idle_s = self.remaining_s(extent)
-            swap_usd = self._swap_usd(extent, idle_s) if can_offload else float("inf")
-            drop_usd = self._quotes.recompute_usd(extent.start, extent.end - extent.start)
-            hold_usd = self._quotes.hold_usd(HBM, extent.kept_bytes, idle_s)
-            loss = min(swap_usd, drop_usd) / hold_usd if hold_usd else float("inf")
+            loss, offload = self._loss(extent, can_offload)
             if best is None or (loss, extent.used_at) < (least, best.extent.used_at):
-                best, least = Victim(extent, swap_usd < drop_usd), loss
+                best, least = Victim(extent, offload), loss
         return best if forced or least < 1 else None
+
+    def _loss(self, extent: Extent, can_offload: bool) -> tuple[float, bool]:
+        """What it costs to give the extent up over what it costs to hold it, and whether it had better be swapped."""
+        idle_s = self.remaining_s(extent)
+        if idle_s == inf:
+            # Nobody will miss it.
+            return 0.0, False
+        swap_usd = self._swap_usd(extent, idle_s) if can_offload else inf
+        drop_usd = self._quotes.recompute_usd(extent.start, extent.end - extent.start)
+        hold_usd = self._quotes.hold_usd(HBM, extent.kept_bytes, idle_s)
+        return min(swap_usd, drop_usd) / hold_usd if hold_usd else inf, swap_usd < drop_usd
 
     def remaining_s(self, extent: Extent) -> float:
         """How much longer the extent is expected to be idle."""

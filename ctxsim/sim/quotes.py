@@ -13,8 +13,8 @@ from ctxsim.sim.links import Links
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import ConstantTime, ExponentialTime, LognormalTime, Sessions, ThinkTime
 
-SURE = 1e-12
-"""A share of think times too small to tell from none."""
+LEAST_TAIL = 1e-300
+"""A share of think times below which floats cannot hold a ratio of shares."""
 
 
 @dataclass(slots=True)
@@ -70,12 +70,12 @@ def remaining_s(think: ThinkTime, idle_s: float) -> float:
 
 def _lognormal_remaining_s(think: LognormalTime, idle_s: float) -> float:
     """E[X - t | X > t] = mean * Q(z - sigma) / Q(z) - t with z = (ln t - mu) / sigma and Q the normal tail."""
-    if idle_s <= 0 or not think.sigma:
+    if idle_s <= 0:
         return max(0.0, think.mean - idle_s)
     mu = log(think.mean) - think.sigma**2 / 2
     z = (log(idle_s) - mu) / think.sigma
     longer = _normal_tail(z)
-    if longer < SURE:
+    if longer < LEAST_TAIL:
         # The tail ratio tends to that of its asymptote: t sigma / z beyond t.
         return idle_s * think.sigma / z
     return max(0.0, think.mean * _normal_tail(z - think.sigma) / longer - idle_s)
