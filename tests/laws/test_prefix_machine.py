@@ -288,10 +288,12 @@ class Prefixes(RuleBasedStateMachine):
 
     @rule(hashes=PROMPTS, more=st.integers(0, BLOCK - 1))
     def look(self, hashes: Prefix, more: int) -> None:
-        """A router counts on nothing that is not stored."""
+        """A router counts on nothing that is not stored, and on all of it while nothing is computed or copied."""
         request = Request(0, len(hashes) * BLOCK + more, 1, hashes=np.array(hashes, dtype=np.int64))
         depth = next((n for n in range(len(hashes)) if hashes[: n + 1] not in self.table.tiers), len(hashes))
-        assert self.holdings.tree.kept_tokens(request) <= min(depth * BLOCK, request.prompt_tokens - 1)
+        kept, usable = self.holdings.tree.kept_tokens(request), min(depth, (request.prompt_tokens - 1) // BLOCK) * BLOCK
+        assert kept <= usable
+        assert kept == usable or self.table.depth or self.table.copies
 
     def extents(self) -> list[tuple[Prefix, Extent]]:
         """All that can be found, and the hashes that lead to it."""
