@@ -9,11 +9,12 @@ from typing import Literal
 
 from ctxsim.errors import Fault, SpecError, shorten
 
-Kind = Literal["hardware", "host", "model", "technique", "scenario"]
+Kind = Literal["hardware", "host", "calibration", "model", "technique", "scenario"]
 
 FOLDERS: Mapping[Kind, str] = {
     "hardware": "hardware_profiles",
     "host": "hardware_profiles/hosts",
+    "calibration": "hardware_profiles/calibrations",
     "model": "models",
     "technique": "techniques",
     "scenario": "scenarios",
