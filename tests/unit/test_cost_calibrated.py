@@ -17,6 +17,8 @@ from ctxsim.cost.calibrated.intervals import TWO_SIDED_90, intervals
 from ctxsim.cost.calibrated.kernels import CONTEXT_KNOTS, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
 from ctxsim.cost.curves import Device, decode_attention_s, gemm_s
+from ctxsim.cost.topology import HBM
+from ctxsim.cost.transfers import CopySetup
 from ctxsim.geometry import UNBOUNDED, BatchTotals, Span
 from ctxsim.spec.catalog import names
 from ctxsim.spec.models import load_model
@@ -208,3 +210,17 @@ def test_only_as_many_pieces_as_are_asked_for() -> None:
     batch, _ = next(iter(repetitions(cost.spans, 10_000, 1000, 1)))
     untils = [piece.until for piece in islice(cost.law(batch), 3)]
     assert untils == [1024 - 1001, 2048 - 1001, 4096 - 1001]
+
+
+def test_copies_reach_what_was_measured_of_the_link() -> None:
+    """26 of 31.5 GB/s on an A100 alone on its root; what a descriptor takes only where the profile knows it."""
+    for name, effective, descriptor_s in ((A100, 26e9, 0.0), ("h100-80gb-sxm", None, 3.2e-6)):
+        peak = scenario("llama-3.1-8b", name)
+        measured = calibrated(peak)
+        link = peak.hardware.host_link_bytes_per_s
+        assert CostModel(peak).host_link_bytes_per_s == link
+        assert CostModel(measured).host_link_bytes_per_s == (effective or peak.hardware.host_link_effective_bytes_per_s)
+        assert CopySetup(peak).seconds(HBM, 10) == 0
+        assert CopySetup(measured).seconds(HBM, 10) == pytest.approx(10 * 32 * descriptor_s)
+        none = measured.serving.model_copy(update={"copy_descriptor_overhead": 0.0})
+        assert CopySetup(replace(measured, serving=none)).seconds(HBM, 10) == 0
