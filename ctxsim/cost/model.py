@@ -63,6 +63,11 @@ class CostModel:
         )
         self.law: Law = self.law_beside(0.0)
 
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """At fidelity calibrated, the operations that the calibration has no fit for."""
+        return () if self._pricing is None else self._pricing.unpriced
+
     def law_beside(self, copy_bytes_per_s: float) -> Law:
         """Seconds of a batch while copies move that many bytes a second in and out of HBM.
 

@@ -88,6 +88,11 @@ class Scenario:
         return (replace(self, others=()), *self.others) if self.others else (self,)
 
     @property
+    def calibration_name(self) -> str | None:
+        """The calibration's name; None at fidelity peak."""
+        return None if self.calibration is None else self.calibration.name
+
+    @property
     def max_model_len(self) -> int:
         """The longest context that is served: the setting, or the model's window where there is none."""
         return _max_model_len(self.serving, self.model)

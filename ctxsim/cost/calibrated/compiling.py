@@ -108,11 +108,14 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
 
 
 def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
-    """Norms with their residual sums, rotary embedding, activation functions."""
+    """Embedding, norms with their residual sums, rotary embedding, activation functions."""
     fit = bench.calibration.fit("elementwise", "bf16")
     if fit is None:
         return
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
+    if model.embedding_parameters:
+        looked_up = partial(_moved_s, bench, fit, HALF_BYTES * 2 * model.hidden_size)
+        yield Tariff("embedding", "elementwise", "tokens", 1, looked_up)
     for layer, number in model.layer_counts.items():
         values = {"norms": NORM_PASSES * model.hidden_size, **_by_rank(layer, ranks)}
         runs = {"norms": 2 * number}

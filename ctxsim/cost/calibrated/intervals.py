@@ -16,15 +16,14 @@ Numbers = Mapping[str, float]
 
 
 def intervals(
-    scenario: Scenario, context_tokens: int, outcome: Callable[[Scenario], Numbers]
+    scenario: Scenario, context_tokens: int, known: Numbers, outcome: Callable[[Scenario], Numbers]
 ) -> dict[str, tuple[float, float]]:
-    """Intervals that hold 90 % of each number of an outcome, as far as the calibration's errors go.
+    """Intervals that hold 90 % of each number of an outcome, as far as the calibration's errors go; known: the outcome.
 
     Each family of the first group's calibration is made slower by its spread, all else equal; the changes of an outcome
     add up as those of independent errors do. First order: outcome x exp(+- 1.645 sqrt(sum of squared log changes)).
     """
     assert scenario.calibration is not None
-    known = outcome(scenario)
     squares = dict.fromkeys(known, 0.0)
     for family, spread in family_spreads(scenario, context_tokens).items():
         slower = replace(scenario, calibration=scenario.calibration.scaled(family, exp(spread)))
