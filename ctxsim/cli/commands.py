@@ -167,6 +167,9 @@ def simulate(
     trace_max_events: Annotated[
         int | None, typer.Option(min=1, help="Trace the earliest of them.  [default: 500000]")
     ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="At fidelity calibrated: what its fits are off by, in every result.")
+    ] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -191,6 +194,7 @@ def simulate(
         confidence,
         workers,
         asked(trace_out, trace_from, trace_until, trace_max_events, replications),
+        intervals,
     )
     return carry_out(order, as_json)
 

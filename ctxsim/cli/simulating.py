@@ -14,9 +14,10 @@ from ctxsim.api.storage import prepare_folder
 from ctxsim.cli.answer import Answer, StoppedError
 from ctxsim.cli.gate import check_slo_given, failure_of, slo_gate
 from ctxsim.cli.progress import RunProgress
-from ctxsim.errors import InfeasibleError
+from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.sim import Simulation
 from ctxsim.sim import simulate as run_simulation
+from ctxsim.sim.intervals import check_calibrated, simulated_intervals
 from ctxsim.sim.replications import spooling
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions
@@ -39,6 +40,7 @@ class Order:
     confidence: float
     workers: int
     trace: TraceOrder | None
+    intervals: bool = False
 
 
 def carry_out(order: Order, as_json: bool) -> Answer:
@@ -48,6 +50,8 @@ def carry_out(order: Order, as_json: bool) -> Answer:
     """
     if order.fail_on_slo:
         check_slo_given(order.scenario)
+    if order.intervals:
+        check_intervals(order.scenario, order.replications)
     found = _once(order) if order.replications is None else _several(order, order.replications)
     result = dict(found.summary)
     code, failure = _verdict(result)
@@ -78,12 +82,22 @@ def _once(order: Order) -> SimulationResult:
         prepare_folder(order.out)
     with spooling(order.out) as spool:
         simulation = _run(order, spool)
+        if order.intervals:
+            simulation.summary["intervals"] = simulated_intervals(simulation)
         result = simulation_result(simulation)
         if order.out is not None:
             result.save(order.out)
         if order.fail_on_slo:
             result.summary["slo_gate"] = _gate(simulation)
         return result if order.trace is None else _traced(order.trace, simulation, result)
+
+
+def check_intervals(scenario: Scenario, replications: int | None) -> None:
+    """Raises SpecError where the errors of fits cannot be followed."""
+    check_calibrated(scenario)
+    if replications is not None:
+        message = "expected one run, since replications have intervals of their own, found both; leave one out"
+        raise SpecError(Fault("", None, None, "intervals", message))
 
 
 def _traced(order: TraceOrder, simulation: Simulation, result: SimulationResult) -> SimulationResult:

@@ -98,7 +98,7 @@ def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: R
     for c in classes:
         for span in c.spans:
             yield Operation(
-                _attention_name(c, span),
+                attention_name(c, span),
                 rates.bf16_flop_per_s,
                 span=index,
                 flop_per_pair=c.layers * _flop_per_pair(c, span) * (tensor_parallel if c.name == "index" else 1),
@@ -107,7 +107,8 @@ def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: R
             index += 1
 
 
-def _attention_name(c: ContextClass, span: Span) -> str:
+def attention_name(c: ContextClass, span: Span) -> str:
+    """What a kernel is called in breakdowns."""
     return f"attention {c.name}" if span.phase == "any" else f"attention {c.name} {span.phase}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from ctxsim.cost.operations import Operation, Rates
@@ -21,7 +22,7 @@ class Piece(NamedTuple):
 class Law(Protocol):
     """Anything that prices a batch; a stub takes its place where queueing theory is tested."""
 
-    def __call__(self, batch: BatchTotals) -> list[Piece]:
+    def __call__(self, batch: BatchTotals) -> Iterable[Piece]:
         """The pieces of a batch that repeats, first one first, the last unbounded."""
         ...
 
@@ -143,7 +144,7 @@ def _longer(line: _Line, start: int) -> tuple[float, float, int]:
     return lead_s, lead_growth_s, start + int(steps) + 1 if steps < UNBOUNDED // 2 else UNBOUNDED
 
 
-def course_s(pieces: list[Piece], iterations: int) -> float:
+def course_s(pieces: Iterable[Piece], iterations: int) -> float:
     """Seconds that the first ``iterations`` repetitions take together: n * first + growth * n (n - 1) / 2, by piece."""
     total_s, start = 0.0, 0
     for piece in pieces:

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from ctxsim.cost.calibrated import Pricing
+from ctxsim.cost.calibrated.breakdown import calibrated_costs
 from ctxsim.cost.compiling import compile_operations, spans_of
+from ctxsim.cost.curves import Device
 from ctxsim.cost.law import Law, RooflineLaw
 from ctxsim.cost.memory import Memory, replica_memory
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import host_link_bytes_per_s
 from ctxsim.cost.weights import WEIGHT_DTYPES
+from ctxsim.errors import Fault, SpecError
 from ctxsim.geometry import BatchTotals, KvLayout, Span, attention_classes, lone_sequence
 from ctxsim.spec.scenario import Scenario
 
@@ -40,7 +46,7 @@ class CostModel:
         machine = machine or Machine()
         model, serving = scenario.model, scenario.serving
         ranks = scenario.deployment.tensor_parallel
-        classes = attention_classes(model, serving.kv_dtype, ranks)
+        classes = attention_classes(model, serving.kv_dtype, ranks, by_phase=scenario.calibration is not None)
         self.scenario = scenario
         self.rates = _rates(scenario, machine)
         self.spans: tuple[Span, ...] = spans_of(classes)
@@ -50,7 +56,17 @@ class CostModel:
         self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
         self.memory: Memory = replica_memory(scenario, self.layout, machine.hbm_bytes)
         self.host_link_bytes_per_s = host_link_bytes_per_s(scenario, machine.host_link_bytes_per_s, minimum)
+        self._pricing = (
+            None
+            if scenario.calibration is None
+            else Pricing(scenario, _device(scenario, machine), classes, self.operations, self.rates)
+        )
         self.law: Law = self.law_beside(0.0)
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """At fidelity calibrated, the operations that the calibration has no fit for."""
+        return () if self._pricing is None else self._pricing.unpriced
 
     def law_beside(self, copy_bytes_per_s: float) -> Law:
         """Seconds of a batch while copies move that many bytes a second in and out of HBM.
@@ -58,11 +74,10 @@ class CostModel:
         Kernels have what is left of the HBM bandwidth: half of it at least, a fair share.
         """
         hbm = self.rates.hbm_bytes_per_s
-        rates = (
-            replace(self.rates, hbm_bytes_per_s=max(hbm - copy_bytes_per_s, hbm / 2))
-            if copy_bytes_per_s
-            else self.rates
-        )
+        left = max(hbm - copy_bytes_per_s, hbm / 2) if copy_bytes_per_s else hbm
+        if self._pricing is not None:
+            return self._pricing.law(left / hbm)
+        rates = replace(self.rates, hbm_bytes_per_s=left) if copy_bytes_per_s else self.rates
         return RooflineLaw(self.operations, rates, self.scenario.serving.iteration_overhead)
 
     def batch(self, new: Any, past: Any, minimum: Callable[..., Any] = min, sequences: Any = 1) -> BatchTotals:
@@ -71,7 +86,8 @@ class CostModel:
 
     def breakdown(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> list[OperationCost]:
         """The cost of every operation of a batch; their seconds sum to the pass, less the fixed overhead."""
-        return [self._cost(op, batch, maximum) for op in self.operations]
+        peaks = [self._cost(op, batch, maximum) for op in self.operations]
+        return peaks if self._pricing is None else calibrated_costs(self._pricing, peaks, batch, maximum)
 
     def pass_s(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> Any:
         """Seconds of one pass over a batch (numbers, or arrays with ``maximum=numpy.maximum``)."""
@@ -101,6 +117,20 @@ class CostModel:
         seconds = maximum(compute_s, hbm_s) + link_s
         bound = bound_of(compute_s, hbm_s, link_s) if maximum is max else ""
         return OperationCost(op.name, flop, moved, sent, compute_s, hbm_s, link_s, seconds, bound)
+
+
+def _device(scenario: Scenario, machine: Machine) -> Device:
+    """The accelerator that a calibration's shares are of; the numbers of one machine, never of a grid of them."""
+    device = Device.of(scenario.hardware)
+    given = (machine.bf16_flop_per_s, machine.hbm_bytes_per_s)
+    if any(isinstance(number, np.ndarray) for number in given):
+        message = "expected fidelity peak for a grid over rates, found calibrated; write fidelity: peak"
+        raise SpecError(Fault(scenario.path, None, None, "fidelity", message))
+    bf16 = device.peak("bf16")
+    faster = _replaced(machine.bf16_flop_per_s, bf16) / bf16
+    peaks = tuple((dtype, peak * faster) for dtype, peak in device.peak_flop_per_s)
+    hbm = _replaced(machine.hbm_bytes_per_s, device.hbm_bytes_per_s)
+    return replace(device, peak_flop_per_s=peaks, hbm_bytes_per_s=hbm)
 
 
 def _rates(scenario: Scenario, machine: Machine) -> Rates:

@@ -74,12 +74,18 @@ class Fabric:
 
     @classmethod
     def of(cls, scenario: Scenario, link_bytes_per_s: Any | None = None) -> Fabric:
-        """The nodes of a scenario; ``link_bytes_per_s`` replaces the profile's rate of a root (a number or array)."""
+        """The nodes of a scenario; ``link_bytes_per_s`` replaces the profile's rate of a root (a number or array).
+
+        At fidelity calibrated a root has the rate that large copies were measured to reach, where the profile has one.
+        """
         hardware, deployment = scenario.hardware, scenario.deployment
+        root = hardware.host_link_bytes_per_s
+        if scenario.fidelity == "calibrated":
+            root = hardware.host_link_effective_bytes_per_s or root
         node = Node(
             accelerators=deployment.accelerators_per_node,
             shared_by=hardware.host_link_shared_by,
-            root_bytes_per_s=hardware.host_link_bytes_per_s if link_bytes_per_s is None else link_bytes_per_s,
+            root_bytes_per_s=root if link_bytes_per_s is None else link_bytes_per_s,
             memory_bytes_per_s=hardware.host_memory_bytes_per_s,
             disk_read_bytes_per_s=hardware.nvme_read_bytes_per_s,
             disk_write_bytes_per_s=hardware.nvme_write_bytes_per_s,

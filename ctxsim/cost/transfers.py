@@ -32,7 +32,8 @@ class CopySetup:
 
     Per block a rank copies the scenario's number of pieces, or one for each layer that keeps KV (a window layer's
     blocks count in full). The latency is that of a read from disk, where the host gives one; a write ends in the
-    drive's buffer and waits for nothing. Ranks submit their descriptors at the same time.
+    drive's buffer and waits for nothing. Ranks submit their descriptors at the same time. What a descriptor takes is
+    the scenario's number, else at fidelity calibrated the profile's, else nothing.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -40,7 +41,7 @@ class CopySetup:
         layers = scenario.model.layer_counts.items()
         kept = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
         self._per_block = kept if serving.copy_descriptors_per_block is None else serving.copy_descriptors_per_block
-        self._overhead_s = serving.copy_descriptor_overhead
+        self._overhead_s = _descriptor_s(scenario)
         self._disk_s = scenario.hardware.nvme_latency_s or 0.0
 
     def descriptors(self, blocks: int) -> int:
@@ -50,3 +51,10 @@ class CopySetup:
     def seconds(self, source: int, blocks: int) -> float:
         """Seconds of the set-up of a copy of that many blocks from a tier."""
         return (self._disk_s if source == DISK else 0.0) + self.descriptors(blocks) * self._overhead_s
+
+
+def _descriptor_s(scenario: Scenario) -> float:
+    given = scenario.serving.copy_descriptor_overhead
+    if given is None and scenario.fidelity == "calibrated":
+        given = scenario.hardware.host_link_descriptor_s
+    return given or 0.0

@@ -2,6 +2,7 @@
 
 from ctxsim.geometry.batch import BatchTotals
 from ctxsim.geometry.context import (
+    KV_DTYPES,
     ContextClass,
     attention_classes,
     kv_bytes_per_token,
@@ -12,6 +13,7 @@ from ctxsim.geometry.sequence import lone_sequence
 from ctxsim.geometry.spans import UNBOUNDED, Extent, Span
 
 __all__ = [
+    "KV_DTYPES",
     "UNBOUNDED",
     "BatchTotals",
     "ContextClass",

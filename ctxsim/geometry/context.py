@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ctxsim.geometry.spans import Span
+from ctxsim.geometry.spans import Phase, Span
 from ctxsim.spec.model import Attention, LatentAttention, Layer, ModelSpec, StateMixer
 
 
@@ -52,8 +52,13 @@ class ContextClass:
     bytes_per_token: float
 
 
-def attention_classes(model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1) -> tuple[ContextClass, ...]:
-    """The context classes of a model, in order of first appearance; layers with a constant state have none."""
+def attention_classes(
+    model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1, by_phase: bool = False
+) -> tuple[ContextClass, ...]:
+    """The context classes of a model, in order of first appearance; layers with a constant state have none.
+
+    by_phase: prefill and decode are kernels of their own in every class, as they are where times are measured.
+    """
     counts: dict[Attention | LatentAttention, int] = {}
     for layer, number in model.layer_counts.items():
         if not isinstance(layer.mixer, StateMixer):
@@ -61,7 +66,14 @@ def attention_classes(model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1)
     classes: list[ContextClass] = []
     for mixer, number in counts.items():
         classes.extend(_classes_of(mixer, number, KV_DTYPES[kv_dtype], tensor_parallel))
-    return tuple(classes)
+    return tuple(_by_phase(c) for c in classes) if by_phase else tuple(classes)
+
+
+def _by_phase(c: ContextClass) -> ContextClass:
+    if any(span.phase != "any" for span in c.spans):
+        return c
+    phases: tuple[Phase, Phase] = ("prefill", "decode")
+    return replace(c, spans=tuple(replace(span, phase=phase) for span in c.spans for phase in phases))
 
 
 def _classes_of(

@@ -247,7 +247,7 @@ class Replica:
             # Where all who ran were preempted, others may run instead, or they again.
             return self._next_run() if plan.preempted else None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
-        piece = self._around.law()(batch)[0]
+        piece = next(iter(self._around.law()(batch)))
         # While someone is paused, any boundary may be the one where its next block is free.
         iterations = 1 if core.paused else min(plan.repeats, until, piece.until)
         if decoding and iterations > 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -132,7 +132,7 @@ class CalibrationFile(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One family in one variant, as the layers above use it; see FitFile."""
+    """One family in one variant, as the layers above use it; see FitFile. ``scale``: times are multiplied with it."""
 
     family: str
     variant: str
@@ -142,6 +142,7 @@ class Fit:
     spread_growth_ratio: float
     axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
     values: tuple[float, ...] = ()
+    scale: float = 1.0
 
     def __getitem__(self, name: str) -> float:
         """The coefficient of that name."""
@@ -160,6 +161,11 @@ class Calibration:
         """The fit of that family and variant, if there is one."""
         found = (fit for fit in self.fits if (fit.family, fit.variant) == (family, variant))
         return next(found, None)
+
+    def scaled(self, family: str, scale: float) -> Calibration:
+        """The same with all times of a family multiplied."""
+        fits = (replace(fit, scale=fit.scale * scale) if fit.family == family else fit for fit in self.fits)
+        return replace(self, fits=tuple(fits))
 
     def variants(self, family: Family) -> tuple[str, ...]:
         """The variants of a family that there are fits of, in the order of the file."""

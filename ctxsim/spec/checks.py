@@ -25,9 +25,9 @@ def support_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
     if file.techniques:
         wanted = "expected no techniques (this version ships none)"
         yield document.fault(("techniques",), f"{wanted}, found {', '.join(file.techniques)}; write techniques: []")
-    if file.fidelity == "calibrated":
-        wanted = f"expected peak (the profile {file.hardware} carries no measured efficiency curves)"
-        yield document.fault(("fidelity",), f'{wanted}, found "calibrated"; write fidelity: peak')
+    if file.fidelity == "peak" and file.calibration is not None:
+        message = f'expected none at fidelity peak, found "{shorten(file.calibration)}"; write fidelity: calibrated'
+        yield document.fault(("calibration",), message)
 
 
 def model_faults(deployment: Deployment, model: ModelSpec, document: Document, place: Loc) -> Iterator[Fault]:

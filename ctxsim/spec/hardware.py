@@ -48,6 +48,7 @@ class Hardware:
     disk_usd_per_byte_s: float
     energy_usd_per_j: float
     price_date: str
+    calibration: str | None
 
     def peak_flop_per_s(self, dtype: str) -> float | None:
         """The dense peak in that number format, or None where the device has no such rate."""
@@ -109,6 +110,7 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         disk_usd_per_byte_s=host.price.disk.value,
         energy_usd_per_j=host.price.energy.value,
         price_date=profile.price.date,
+        calibration=profile.calibration,
     )
 
 

@@ -150,7 +150,11 @@ class AcceleratorPrice(Spec):
 
 
 class HardwareFile(Spec):
-    """A file of ``hardware_profiles/``: an accelerator, its links, its price, and the name of its usual host."""
+    """A file of ``hardware_profiles/``: an accelerator, its links, its price, and the name of its usual host.
+
+    ``calibration``: the calibration that fidelity ``calibrated`` uses, of this device or, as a guess, of another one of
+    the same architecture.
+    """
 
     name: Text
     description: Text
@@ -163,6 +167,7 @@ class HardwareFile(Spec):
     host_link: HostLink
     host: Text
     efficiency: Efficiency = Efficiency()
+    calibration: Text | None = None
     price: AcceleratorPrice
 
 

@@ -12,11 +12,21 @@ StateKind = Literal["linear", "ssm"]
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """One matrix product: ``outputs`` x ``inputs`` weights, and the side on which tensor parallelism cuts them."""
+
+    outputs: int
+    inputs: int
+    cut: Literal["outputs", "inputs"] = "outputs"
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
     """Weights that one operation multiplies each token with (several matrices of one operation may be summed).
 
     ``parameters`` counts all experts together; ``max_shards`` is into how many pieces tensor parallelism can
-    cut it (None: any number, 1: every rank holds a full copy, n: at most n, as K and V by their heads).
+    cut it (None: any number, 1: every rank holds a full copy, n: at most n, as K and V by their heads). ``products``:
+    the products that these weights are used in (of one expert), where their shapes are known.
     """
 
     operation: str
@@ -26,6 +36,7 @@ class Matrix:
     quantized: bool = True
     experts: int = 1
     experts_per_token: int = 1
+    products: tuple[Product, ...] = ()
 
     @property
     def total_parameters(self) -> int:

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,8 @@ from ruamel.yaml import YAML
 
 from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
+from ctxsim.spec.calibration import Calibration
+from ctxsim.spec.calibration_choice import calibration_of, guesses
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
 from ctxsim.spec.hardware import Hardware, load_hardware
@@ -27,7 +29,7 @@ from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
 from ctxsim.spec.written import as_file
 
-COST_MODEL_VERSION = "2"
+COST_MODEL_VERSION = "3"
 """Part of every digest; raised whenever the cost model gives other numbers for the same scenario."""
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class Names:
     model: str
     hardware: str
     host: str | None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,15 @@ class Scenario:
 
     ``workload``: a trace's path can be opened from the working directory. ``path``: where the scenario was read.
     ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
-    its own hardware and deployment; hardware, deployment and price are those of the first group.
+    its own hardware and deployment; hardware, calibration, deployment and price are those of the first group.
+    ``calibration``: None at fidelity peak.
     """
 
     name: str
     model: ModelSpec
     hardware: Hardware
     fidelity: str
+    calibration: Calibration | None
     deployment: Deployment
     serving: Serving
     techniques: tuple[str, ...]
@@ -83,6 +88,11 @@ class Scenario:
         return (replace(self, others=()), *self.others) if self.others else (self,)
 
     @property
+    def calibration_name(self) -> str | None:
+        """The calibration's name; None at fidelity peak."""
+        return None if self.calibration is None else self.calibration.name
+
+    @property
     def max_model_len(self) -> int:
         """The longest context that is served: the setting, or the model's window where there is none."""
         return _max_model_len(self.serving, self.model)
@@ -94,7 +104,7 @@ class Scenario:
         Where the files lie does not count. Raises OSError where the trace is gone.
         """
         contents = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
-        contents["others"] = [(other.deployment, other.hardware, other.price) for other in self.others]
+        contents["others"] = [(o.deployment, o.hardware, o.calibration, o.price) for o in self.others]
         if isinstance(self.workload, Trace):
             digest = file_sha256(Path(self.workload.trace))
             contents["workload"] = self.workload.model_copy(update={"trace": digest})
@@ -126,7 +136,7 @@ def resolve_scenario(document: Document) -> Scenario:
     faults: list[Fault] = []
     file = _collect(faults, document, lambda: _with_trace_placed(validate(ScenarioFile, document), document))
     model = _load(faults, document, ("model",), load_model)
-    machines = [_machine(faults, document, place) for place in _places(document)]
+    machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
     if faults or file is None or model is None:
@@ -143,6 +153,7 @@ def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document:
         model=model,
         hardware=machine.hardware,
         fidelity=file.fidelity,
+        calibration=machine.calibration,
         deployment=machine.deployment(file),
         serving=file.serving,
         techniques=file.techniques,
@@ -150,9 +161,9 @@ def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document:
         slo=file.slo,
         price=_price(file.price, machine.hardware),
         run=file.run,
-        names=Names(_placed(document, ("model",)), machine.name, machine.host),
+        names=Names(_placed(document, ("model",)), machine.name, machine.host, file.calibration),
         path=document.path,
-        warnings=tuple(checks.warnings_of(file.serving, model)),
+        warnings=(*checks.warnings_of(file.serving, model), *guesses(machine.hardware, machine.calibration)),
     )
 
 
@@ -178,6 +189,7 @@ def _cross_faults(
 class _Machine:
     """What one group of replicas runs on: what the file calls it, and what that is (None where it has faults).
 
+    ``calibration``: of its hardware, where the scenario asks for one.
     ``place``: the way from ``deployment`` to the group; nothing for the deployment's own replicas.
     """
 
@@ -185,6 +197,7 @@ class _Machine:
     name: str
     host: str | None
     hardware: Hardware | None
+    calibration: Calibration | None
 
     def deployment(self, file: ScenarioFile) -> Deployment:
         """The deployment of these replicas alone."""
@@ -200,7 +213,7 @@ def _places(document: Document) -> list[Loc]:
     return [(), *further]
 
 
-def _machine(faults: list[Fault], document: Document, place: Loc) -> _Machine:
+def _machine(faults: list[Fault], document: Document, place: Loc, file: ScenarioFile | None) -> _Machine:
     """The hardware of one group of replicas; one that names none has the scenario's."""
     own: Loc = ("deployment", *place) if place else ()
     named = own if _value(document, (*own, "hardware")) is not None else ()
@@ -209,7 +222,12 @@ def _machine(faults: list[Fault], document: Document, place: Loc) -> _Machine:
     host_name = None if host is None else _placed(document, (*hosted, "host"))
     way = (*named, "hardware")
     hardware = _load(faults, document, way, lambda name: load_hardware(name, host=host_name))
-    return _Machine(place, _placed(document, way), host_name, hardware)
+    calibration = None
+    if file is not None and file.fidelity == "calibrated" and hardware is not None:
+        named_calibration = None if named else _placed_or_none(document, ("calibration",))
+        make = partial(calibration_of, hardware, named_calibration)
+        calibration = _collect(faults, document, make, ("calibration",) if named_calibration else ("fidelity",))
+    return _Machine(place, _placed(document, way), host_name, hardware, calibration)
 
 
 def _collect(faults: list[Fault], document: Document, make: Callable[[], T], loc: Loc = ()) -> T | None:
@@ -252,6 +270,10 @@ def _placed(document: Document, loc: Loc) -> str:
     """The name as it is, or the path as it can be opened from the working directory."""
     name = str(_value(document, loc))
     return _beside(document, loc, name) if catalog.is_path(name) else name
+
+
+def _placed_or_none(document: Document, loc: Loc) -> str | None:
+    return None if _value(document, loc) is None else _placed(document, loc)
 
 
 def _beside(document: Document, loc: Loc, path: str) -> str:

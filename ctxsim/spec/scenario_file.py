@@ -16,7 +16,8 @@ Name = Annotated[str, Field(min_length=1)]
 class ScenarioFile(Spec):
     """A file of ``scenarios/``; model, hardware and host are names or paths (relative to the file).
 
-    ``host`` puts the accelerator into another host than its profile names.
+    ``host`` puts the accelerator into another host than its profile names, ``calibration`` takes another calibration of
+    it than the profile's.
     """
 
     name: Name
@@ -25,6 +26,7 @@ class ScenarioFile(Spec):
     hardware: Name
     host: Name | None = None
     fidelity: Literal["peak", "calibrated"] = "peak"
+    calibration: Name | None = None
     deployment: Deployment = Deployment()
     serving: Serving = Serving()
     techniques: Annotated[tuple[str, ...], Field(strict=False)] = ()

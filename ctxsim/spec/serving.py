@@ -69,9 +69,9 @@ class Serving(Spec):
     model's shape). ``runtime_reserve``: what context, graphs and communication buffers hold, per accelerator;
     1 GiB by default is an assumption. ``iteration_overhead``: host time of each iteration.
     ``num_gpu_blocks_override``: the number of KV blocks, from a server's log, instead of the derived one.
-    ``copy_descriptor_overhead``: host time of each descriptor of a copy between tiers; fidelity peak has none unless
-    given. ``copy_descriptors_per_block``: pieces in which one block is copied; None: one for each layer that keeps KV,
-    as in engines with one tensor a layer.
+    ``copy_descriptor_overhead``: host time of each descriptor of a copy between tiers; None: at fidelity peak none, at
+    calibrated what the profile's link was measured to take. ``copy_descriptors_per_block``: pieces in which one block
+    is copied; None: one for each layer that keeps KV, as in engines with one tensor a layer.
     """
 
     gpu_memory_utilization: Ratio = 0.92
@@ -91,7 +91,7 @@ class Serving(Spec):
     activation_peak: BytesOrAuto = "auto"
     runtime_reserve: Bytes = parse("1 GiB", "bytes")
     iteration_overhead: Seconds = 0.0
-    copy_descriptor_overhead: Seconds = 0.0
+    copy_descriptor_overhead: Seconds | None = None
     copy_descriptors_per_block: Count | None = None
 
     @model_validator(mode="after")

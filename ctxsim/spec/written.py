@@ -33,10 +33,16 @@ def as_file(scenario: Scenario) -> dict[str, object]:
         "model": _name(scenario.names.model),
         **_machine(scenario),
         "fidelity": scenario.fidelity,
+        **_calibration(scenario),
         "techniques": list(scenario.techniques),
         **written,
         "price": _prices(scenario),
     }
+
+
+def _calibration(scenario: Scenario) -> dict[str, object]:
+    name = scenario.names.calibration
+    return {} if name is None else {"calibration": _name(name)}
 
 
 def _group(other: Scenario) -> dict[str, object]:

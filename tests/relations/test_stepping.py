@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from support.calibrations import calibrated
 from support.cases import Case, engine, random_case, stub_cost
 from support.compare import FEATURES, differences, features
 from support.laws import ConstantLaw
@@ -146,11 +147,13 @@ def served(scenario: Scenario, stepping: Stepping) -> Journal:
     return Cluster(scenario, CostModel(scenario), source, stepping=stepping, keep_history=True).run()
 
 
+@pytest.mark.parametrize("fidelity", ["peak", "calibrated"])
 @pytest.mark.parametrize("small", SMALL, ids=lambda small: small.model)
-def test_real_models(small: Small) -> None:
+def test_real_models(small: Small, fidelity: str) -> None:
     completed = preemptions = 0
     for seed in range(4):
         scenario = small_scenario(small, seed)
+        scenario = calibrated(scenario) if fidelity == "calibrated" else scenario
         jumped = served(scenario, "macro")
         assert differences(CostModel(scenario), jumped, served(scenario, "single")) == [], seed
         completed += len(jumped.finished)

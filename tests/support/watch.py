@@ -160,7 +160,7 @@ def residency_features(case: Case, journal: Journal, seen: Counter[str]) -> Coun
         "hashes across blocks": of_hash > 0 and hit and block % of_hash > 0 and of_hash % block > 0,
         "found of windows or states": hit and not case.cost.layout.divisible,
         "zero think time": hit and any(turn.think_s == 0 for user in case.talks for talk in user for turn in talk[1:]),
-        "descriptors": len(copies) > 0 and serving.copy_descriptor_overhead > 0,
+        "descriptors": len(copies) > 0 and bool(serving.copy_descriptor_overhead),
         "root shared by two replicas": _share_a_root(case, copies),
         f"policy {serving.residency}": hit,
         f"scheduler {serving.scheduler}": hit,

@@ -17,7 +17,16 @@ from ctxsim.units import SECONDS_PER_HOUR, show
 
 BINDS = {"compute": "compute binds", "hbm": "HBM bandwidth binds", "link": "the scale-up link binds"}
 ANSWERED = ("concurrent_sessions", "prefill_s", "decode_answer_s", "switch_s", "feasible", "infeasible_reason")
-ELSEWHERE = ("breakdown", "residency", "gap", "sessions_per_hour_bound", "bottleneck", "prefill_bound", "decode_bound")
+ELSEWHERE = (
+    "breakdown",
+    "intervals",
+    "residency",
+    "gap",
+    "sessions_per_hour_bound",
+    "bottleneck",
+    "prefill_bound",
+    "decode_bound",
+)
 
 
 def analysis_view(analysis: Analysis, work: Sequence[str]) -> Iterator[RenderableType]:
@@ -30,6 +39,7 @@ def analysis_view(analysis: Analysis, work: Sequence[str]) -> Iterator[Renderabl
     yield labelled(answers(analysis))
     yield heading("Other keys, per replica")
     yield pairs({key: value for key, value in keys.items() if key not in (*ANSWERED, *ELSEWHERE)})
+    yield from intervals_view(keys)
     yield from _breakdown(analysis)
     yield from _bounds(analysis)
     yield from _residency(analysis)
@@ -44,7 +54,13 @@ def headline(analysis: Analysis) -> str:
     s = analysis.scenario
     machine = " and ".join(_machine(group) for group in s.fleet)
     formats = f"weights {s.serving.weight_dtype}, KV {s.serving.kv_dtype}"
-    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}, fidelity {s.fidelity}"
+    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}, {fidelity(s)}"
+
+
+def fidelity(scenario: Scenario) -> str:
+    """Where times come from."""
+    name = scenario.calibration_name
+    return f"fidelity {scenario.fidelity}" if name is None else f"fidelity {scenario.fidelity} ({name})"
 
 
 def answers(analysis: Analysis) -> dict[str, str]:
@@ -70,6 +86,22 @@ def _concurrency_bound(analysis: Analysis) -> str:
     if analysis.keys["concurrent_sessions"] > serving.max_num_seqs:
         return f"max_num_seqs binds: {serving.max_num_seqs} run at once"
     return "HBM size binds" if serving.num_gpu_blocks_override is None else "num_gpu_blocks_override binds"
+
+
+def intervals_view(keys: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What holds 90 % of each, as far as the calibration's fits are off."""
+    if "intervals" in keys:
+        yield heading("Intervals of 90 %, from what the calibration's fits are off by")
+        rows = [
+            (name, human(unit_of(name), low), human(unit_of(name), high))
+            for name, (low, high) in keys["intervals"].items()
+        ]
+        yield grid(("", "from", "to"), rows, ("",))
+
+
+def unit_of(name: str) -> str:
+    """The part of a dotted name that ends in its unit."""
+    return name.partition(".")[0]
 
 
 def _breakdown(analysis: Analysis) -> Iterator[RenderableType]:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from ctxsim.api.human import human
 from ctxsim.api.results import with_half_widths
+from ctxsim.cli.views.analysis import fidelity, intervals_view
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
 from ctxsim.metrics import DEFINITIONS
 from ctxsim.spec.scenario import Scenario
@@ -24,7 +25,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     Of replications, every number is a mean with the half-width of its confidence interval.
     """
     gate = summary.get("slo_gate")
-    shown = with_half_widths({key: value for key, value in summary.items() if key != "slo_gate"})
+    shown = with_half_widths({key: value for key, value in summary.items() if key not in ("slo_gate", "intervals")})
     yield paragraph(_what_ran(scenario, summary.get("replications")))
     yield ""
     others = {key: value for key, value in shown.items() if key not in LATENCIES}
@@ -33,6 +34,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     columns = list(shown[LATENCIES[0]])
     rows = [(name, *(_in_two_lines(human(name, shown[name][column])) for column in columns)) for name in LATENCIES]
     yield grid(("", *columns), rows, ("",))
+    yield from intervals_view(summary)
     if gate is not None:
         yield heading(f"SLO at the {gate['percentile']:g} % quantile: {'met' if gate['met'] else 'missed'}")
         limits = [(name, gate[name]) for name in LATENCIES if name in gate]
@@ -49,7 +51,7 @@ def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str
     machine = " and ".join(
         f"{of.deployment.replicas} x {of.deployment.tensor_parallel} {of.hardware.name}" for of in s.fleet
     )
-    how = f"seed {s.run.seed}, fidelity {s.fidelity}"
+    how = f"seed {s.run.seed}, {fidelity(s)}"
     what = f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}"
     if replications is None:
         return what

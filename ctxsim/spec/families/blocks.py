@@ -6,8 +6,9 @@ Biases are counted with the matrix they belong to. Operation names are those the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from ctxsim.spec.model import Attention, AttentionKind, Matrix
+from ctxsim.spec.model import Attention, AttentionKind, Matrix, Product
 
 GATED = 3
 """Projections of a gated feed-forward: gate, up and down. A plain one has two."""
@@ -69,6 +70,7 @@ def attention(
                 heads.hidden_size,
                 bias=linear.out_bias,
                 quantized=linear.quantized,
+                cut="inputs",
             ),
         ),
         window_tokens,
@@ -92,9 +94,11 @@ def projection(
     bias: bool = False,
     quantized: bool = True,
     max_shards: int | None = None,
+    cut: Literal["outputs", "inputs"] = "outputs",
 ) -> Matrix:
     """One linear layer of ``inputs`` x ``outputs`` weights, with one bias an output."""
-    return Matrix(operation, inputs * outputs, outputs if bias else 0, max_shards, quantized)
+    biases = outputs if bias else 0
+    return Matrix(operation, inputs * outputs, biases, max_shards, quantized, products=(Product(outputs, inputs, cut),))
 
 
 def mlp(
@@ -102,7 +106,14 @@ def mlp(
 ) -> Matrix:
     """A dense feed-forward of that width: gate, up and down, or only up and down."""
     biases = (projections - 1) * width + hidden_size if bias else 0
-    return Matrix(operation, projections * hidden_size * width, biases)
+    return Matrix(
+        operation, projections * hidden_size * width, biases, products=_feed_forward(hidden_size, width, projections)
+    )
+
+
+def _feed_forward(hidden_size: int, width: int, projections: int) -> tuple[Product, Product]:
+    """Gate and up as one product, as engines run them, then down."""
+    return Product((projections - 1) * width, hidden_size), Product(hidden_size, width, "inputs")
 
 
 def router(hidden_size: int, num_experts: int, *, biases: int = 0, gates: int = 0) -> Matrix:
@@ -110,7 +121,9 @@ def router(hidden_size: int, num_experts: int, *, biases: int = 0, gates: int = 
 
     ``gates``: further single outputs beside the scores, as the gate of a shared expert.
     """
-    return Matrix("router", hidden_size * (num_experts + gates), biases, max_shards=1, quantized=False)
+    outputs = num_experts + gates
+    products = (Product(outputs, hidden_size),)
+    return Matrix("router", hidden_size * outputs, biases, max_shards=1, quantized=False, products=products)
 
 
 def experts(hidden_size: int, width: int, num_experts: int, per_token: int, *, bias: bool = False) -> Matrix:
@@ -122,6 +135,7 @@ def experts(hidden_size: int, width: int, num_experts: int, per_token: int, *, b
         biases,
         experts=num_experts,
         experts_per_token=per_token,
+        products=_feed_forward(hidden_size, width, GATED),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from ctxsim.spec.config_reader import ConfigReader
 from ctxsim.spec.families import blocks
 from ctxsim.spec.families.blocks import PLAIN, Heads, Linear
-from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec
+from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec, Product
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 LINEAR, INDEXED = "linear_attention", "indexed_attention"
@@ -92,7 +92,7 @@ def decoder(
         max_context_tokens=max_context_tokens or reader.integer("max_position_embeddings"),
         layers=tuple(layers),
         embedding_parameters=vocab_size * hidden_size,
-        head=Matrix("head", vocab_size * hidden_size, quantized=False),
+        head=Matrix("head", vocab_size * hidden_size, quantized=False, products=(Product(vocab_size, hidden_size),)),
         tied_head=reader.flag("tie_word_embeddings"),
         final_norm_parameters=hidden_size if final_norm_parameters is None else final_norm_parameters,
         defaulted_fields=tuple(reader.defaulted),

@@ -114,6 +114,7 @@ def _latent(reader: ConfigReader, indexer: _Indexer | None) -> LatentAttention:
                 heads * value_dim,
                 reader.integer("hidden_size"),
                 bias=reader.flag("attention_bias"),
+                cut="inputs",
             ),
             *(indexer.matrices if indexer else ()),
         ),

@@ -1,0 +1,5 @@
+"""Iterations priced by curves that were fitted to measurements."""
+
+from ctxsim.cost.calibrated.pricing import Pricing
+
+__all__ = ["Pricing"]

@@ -1,0 +1,168 @@
+"""From a scenario and a calibration to priced operations; what the calibration has no fit for is left to the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from ctxsim.cost.calibrated.kernels import Kernel, decode_kernel, prefill_kernel
+from ctxsim.cost.calibrated.products import RankProduct, rank_products
+from ctxsim.cost.calibrated.tariffs import Tariff
+from ctxsim.cost.compiling import attention_name
+from ctxsim.cost.curves import (
+    Device,
+    all_reduce_s,
+    decode_attention_s,
+    elementwise_s,
+    gemm_s,
+    host_s,
+    prefill_attention_s,
+)
+from ctxsim.geometry import KV_DTYPES, ContextClass, Span
+from ctxsim.spec.calibration import Calibration, Fit
+from ctxsim.spec.model import Attention, Layer
+from ctxsim.spec.scenario import Scenario
+
+HALF_BYTES = 2
+NORM_PASSES = 4
+"""A norm that adds the residual reads both and writes both."""
+
+GATED_PASSES = 3
+"""An activation reads gate and up and writes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What prices come from: a device and its calibration."""
+
+    device: Device
+    calibration: Calibration
+
+
+def priced_operations(scenario: Scenario, bench: Bench) -> list[Tariff]:
+    """Every operation without context that the calibration can price."""
+    return [
+        *_products(scenario, bench),
+        *_elementwise(scenario, bench),
+        *_all_reduce(scenario, bench),
+        *_host(bench),
+    ]
+
+
+def priced_kernels(scenario: Scenario, bench: Bench, classes: tuple[ContextClass, ...]) -> list[Kernel]:
+    """Every attention kernel that the calibration can price; classes list prefill and decode apart."""
+    kernels: list[Kernel] = []
+    index = 0
+    for c in classes:
+        for span in c.spans:
+            kernel = _kernel(scenario, bench, c, span, index)
+            kernels += [] if kernel is None else [kernel]
+            index += 1
+    return kernels
+
+
+def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
+    serving = scenario.serving
+    for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
+        dtype = serving.weight_dtype if product.quantized else "bf16"
+        fit = bench.calibration.fit("gemm", dtype)
+        if fit is not None and product.experts == 1:
+            price = partial(_product_s, bench, fit, dtype, product)
+            yield Tariff(product.operation, "gemm", product.per, product.runs, price)
+
+
+def _product_s(bench: Bench, fit: Fit, dtype: str, product: RankProduct, rows: int) -> float:
+    return fit.scale * float(gemm_s(bench.device, fit, dtype, rows, product.outputs, product.inputs))
+
+
+def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index: int) -> Kernel | None:
+    mixer = c.mixer
+    if not isinstance(mixer, Attention):
+        return None
+    ranks, kv_dtype = scenario.deployment.tensor_parallel, scenario.serving.kv_dtype
+    heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
+    head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
+    name = attention_name(c, span)
+    if span.phase == "decode":
+        fit = bench.calibration.fit("decode_attention", kv_dtype)
+        value_bytes = KV_DTYPES[kv_dtype].bytes_per_value(mixer.qk_head_dim)
+
+        def decode_s(sequences: float, context: float) -> float:
+            assert fit is not None
+            seconds = decode_attention_s(
+                bench.device, fit, sequences, max(1.0, context), heads, kv_heads, head_dim, value_bytes
+            )
+            return c.layers * fit.scale * float(seconds)
+
+        return None if fit is None else decode_kernel(name, index, decode_s)
+    fit = bench.calibration.fit("prefill_attention", "bf16")
+    window = span.tokens if span.kind == "sliding" else None
+
+    def prefill_s(chunks: float, new: float, past: float) -> float:
+        assert fit is not None
+        seconds = prefill_attention_s(bench.device, fit, chunks, new, past, heads, kv_heads, head_dim, window)
+        return c.layers * fit.scale * float(seconds)
+
+    return None if fit is None else prefill_kernel(name, index, span, prefill_s)
+
+
+def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
+    """Embedding, norms with their residual sums, rotary embedding, activation functions."""
+    fit = bench.calibration.fit("elementwise", "bf16")
+    if fit is None:
+        return
+    model, ranks = scenario.model, scenario.deployment.tensor_parallel
+    if model.embedding_parameters:
+        looked_up = partial(_moved_s, bench, fit, HALF_BYTES * 2 * model.hidden_size)
+        yield Tariff("embedding", "elementwise", "tokens", 1, looked_up)
+    for layer, number in model.layer_counts.items():
+        values = {"norms": NORM_PASSES * model.hidden_size, **_by_rank(layer, ranks)}
+        runs = {"norms": 2 * number}
+        for operation, per_token in values.items():
+            price = partial(_moved_s, bench, fit, HALF_BYTES * per_token)
+            yield Tariff(operation, "elementwise", "tokens", runs.get(operation, number), price)
+
+
+def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
+    """Values a token that one rank reads and writes in the small kernels of a layer."""
+    values: dict[str, float] = {}
+    if isinstance(layer.mixer, Attention):
+        mixer = layer.mixer
+        rotated = mixer.num_heads / ranks + max(1, mixer.num_kv_heads / ranks)
+        values["rotary"] = 2 * rotated * mixer.qk_head_dim
+    widths = [m.products[-1].inputs for m in layer.feed_forward if m.products and m.operation == "mlp"]
+    if widths:
+        values["activation"] = GATED_PASSES * sum(widths) / ranks
+    return values
+
+
+def _moved_s(bench: Bench, fit: Fit, bytes_per_token: float, tokens: int) -> float:
+    return fit.scale * float(elementwise_s(bench.device, fit, tokens * bytes_per_token))
+
+
+def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
+    """The fastest transport that was measured, each time."""
+    ranks, model = scenario.deployment.tensor_parallel, scenario.model
+    names = bench.calibration.variants("all_reduce")
+    fits = [fit for name in names if (fit := bench.calibration.fit("all_reduce", name)) is not None]
+    if ranks == 1 or not fits or bench.device.link_bytes_per_s is None:
+        return
+    reductions = sum(layer.all_reduces * number for layer, number in model.layer_counts.items() if layer.matrices)
+
+    def price(tokens: int) -> float:
+        sent = tokens * model.hidden_size * HALF_BYTES
+        return min(fit.scale * float(all_reduce_s(bench.device, fit, sent, ranks)) for fit in fits)
+
+    yield Tariff("all_reduce", "all_reduce", "tokens", reductions, price)
+
+
+def _host(bench: Bench) -> Iterator[Tariff]:
+    for name in bench.calibration.variants("host"):
+        fit = bench.calibration.fit("host", name)
+        if fit is not None:
+            yield Tariff(f"host {name}", "host", "sequences", 1, partial(_host_s, bench, fit))
+
+
+def _host_s(bench: Bench, fit: Fit, sequences: int) -> float:
+    return fit.scale * float(host_s(fit, sequences))

@@ -1,0 +1,49 @@
+"""A calibration made up for tests: round numbers, no device was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ctxsim.cost.curves.gemm import TILES, tile_name
+from ctxsim.spec.calibration import Calibration, Fit
+from ctxsim.spec.scenario import Scenario
+
+FITS: dict[str, dict[str, float]] = {
+    "gemm": {
+        "launch_s": 4e-6, "hbm_ratio": 0.8, "sharpness": 3.0, "fill_values": 150.0,
+        **{tile_name(*tile): 0.8 for tile in TILES},
+    },
+    "decode_attention": {
+        "launch_s": 2e-5, "hbm_ratio": 0.8, "unit_ratio": 1.2, "query_ratio": 1.0, "kv_head_s": 9e-9, "head_s": 1e-9,
+    },
+    "prefill_attention": {
+        "launch_s": 4e-6, "flop_ratio": 0.6, "lag_tokens": 64.0, "tail_ratio": 0.5, "slowdown_ratio": 0.07,
+        "slowdown_s": 0.01, "query_ratio": 1.0, "kv_ratio": 0.3, "token_s": 1e-9,
+    },
+    "elementwise": {"launch_s": 3e-6, "hbm_ratio": 0.8},
+    "all_reduce": {
+        f"{protocol}_{name}": value
+        for protocol in ("small", "medium", "large")
+        for name, value in (("latency_s", 1e-5), ("hop_s", 1e-6), ("ratio", 0.7))
+    },
+    "host": {"iteration_s": 1e-3, "sequence_s": 1e-5},
+}  # fmt: skip
+VARIANTS = {"all_reduce": "nccl", "host": "engine"}
+MEASURED = (("m", 1.0, 8192.0), ("context_tokens", 1.0, 131_072.0))
+
+
+def fit(family: str, spread_ratio: float = 0.05, spread_growth_ratio: float = 0.02) -> Fit:
+    """The made-up fit of a family in bf16."""
+    coefficients = tuple(FITS[family].items())
+    return Fit(family, VARIANTS.get(family, "bf16"), coefficients, MEASURED, spread_ratio, spread_growth_ratio)
+
+
+def calibration(*left_out: str, hardware: str = "a100-80gb-sxm") -> Calibration:
+    """Every family but those left out."""
+    return Calibration("made-up", hardware, tuple(fit(family) for family in FITS if family not in left_out))
+
+
+def calibrated(scenario: Scenario, *left_out: str) -> Scenario:
+    """The scenario at times of the made-up calibration, as if its device had been measured."""
+    made_up = calibration(*left_out, hardware=scenario.hardware.name)
+    return replace(scenario, fidelity="calibrated", calibration=made_up)
