@@ -15,7 +15,6 @@ from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
-from ctxsim.cost.calibrated.intervals import intervals
 from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
@@ -59,6 +58,8 @@ def analyze(scenario: Scenario) -> Analysis:
     """
     analysis = _analysis(scenario)
     if scenario.calibration is not None:
+        from ctxsim.cost.calibrated.intervals import intervals
+
         tokens = max(1, analysis.session.document_tokens)
         analysis.keys["intervals"] = intervals(
             scenario, tokens, _uncertain(analysis), lambda one: _uncertain(_analysis(one))

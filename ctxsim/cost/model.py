@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ctxsim.cost.calibrated import Pricing
-from ctxsim.cost.calibrated.breakdown import calibrated_costs
 from ctxsim.cost.compiling import compile_operations, spans_of
-from ctxsim.cost.curves import Device
 from ctxsim.cost.law import Law, RooflineLaw
 from ctxsim.cost.memory import Memory, replica_memory
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import host_link_bytes_per_s
 from ctxsim.cost.weights import WEIGHT_DTYPES
 from ctxsim.errors import Fault, SpecError
-from ctxsim.geometry import BatchTotals, KvLayout, Span, attention_classes, lone_sequence
+from ctxsim.geometry import BatchTotals, ContextClass, KvLayout, Span, attention_classes, lone_sequence
 from ctxsim.spec.scenario import Scenario
+
+if TYPE_CHECKING:
+    from ctxsim.cost.calibrated import Pricing
+    from ctxsim.cost.curves import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,7 @@ class CostModel:
         self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
         self.memory: Memory = replica_memory(scenario, self.layout, machine.hbm_bytes)
         self.host_link_bytes_per_s = host_link_bytes_per_s(scenario, machine.host_link_bytes_per_s, minimum)
-        self._pricing = (
-            None
-            if scenario.calibration is None
-            else Pricing(scenario, _device(scenario, machine), classes, self.operations, self.rates)
-        )
+        self._pricing = None if scenario.calibration is None else self._calibrated(machine, classes)
         self.law: Law = self.law_beside(0.0)
 
     @property
@@ -87,7 +82,11 @@ class CostModel:
     def breakdown(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> list[OperationCost]:
         """The cost of every operation of a batch; their seconds sum to the pass, less the fixed overhead."""
         peaks = [self._cost(op, batch, maximum) for op in self.operations]
-        return peaks if self._pricing is None else calibrated_costs(self._pricing, peaks, batch, maximum)
+        if self._pricing is None:
+            return peaks
+        from ctxsim.cost.calibrated.breakdown import calibrated_costs
+
+        return calibrated_costs(self._pricing, peaks, batch, maximum)
 
     def pass_s(self, batch: BatchTotals, maximum: Callable[..., Any] = max) -> Any:
         """Seconds of one pass over a batch (numbers, or arrays with ``maximum=numpy.maximum``)."""
@@ -108,6 +107,12 @@ class CostModel:
             op.bytes_per_pass + op.expert_bytes * op.distinct_expert_ratio(batch.new_tokens) for op in self.operations
         )
 
+    def _calibrated(self, machine: Machine, classes: tuple[ContextClass, ...]) -> Pricing:
+        """Loaded only here: fidelity peak needs no arrays."""
+        from ctxsim.cost.calibrated import Pricing
+
+        return Pricing(self.scenario, _device(self.scenario, machine), classes, self.operations, self.rates)
+
     def _cost(self, op: Operation, batch: BatchTotals, maximum: Callable[..., Any]) -> OperationCost:
         flop, moved, sent = op.flop(batch), op.hbm_bytes(batch), op.link_bytes(batch)
         link = self.rates.link_bytes_per_s
@@ -121,9 +126,11 @@ class CostModel:
 
 def _device(scenario: Scenario, machine: Machine) -> Device:
     """The accelerator that a calibration's shares are of; the numbers of one machine, never of a grid of them."""
+    from ctxsim.cost.curves import Device
+
     device = Device.of(scenario.hardware)
     given = (machine.bf16_flop_per_s, machine.hbm_bytes_per_s)
-    if any(isinstance(number, np.ndarray) for number in given):
+    if any(getattr(number, "ndim", 0) for number in given):
         message = "expected fidelity peak for a grid over rates, found calibrated; write fidelity: peak"
         raise SpecError(Fault(scenario.path, None, None, "fidelity", message))
     bf16 = device.peak("bf16")
