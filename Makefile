@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-measure lint docs bench clean
 
 demo: $(READY)
 	$(BIN)/ctxsim analyze yi-34b-50k-a100
@@ -13,6 +13,10 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+test-measure: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[measure]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/measure
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -24,6 +28,7 @@ docs: $(READY)
 	$(BIN)/ctxsim paper --markdown > docs/paper.md
 	$(BIN)/python docs/readme_figure.py
 	$(BIN)/python benchmarks/residency.py > docs/residency.md
+	$(BIN)/ctxsim validate --data ../shared/data -o docs
 	$(BIN)/python benchmarks/run.py --million --markdown > docs/performance.md
 
 bench: $(READY)
