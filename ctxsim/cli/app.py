@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents
+from ctxsim.cli import commands, documents, measuring
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -74,6 +74,9 @@ app.command("analyze")(commands.analyze)
 app.command("simulate")(commands.simulate)
 app.command("paper")(documents.paper)
 app.command("report")(documents.report)
+app.command("measure")(measuring.measure)
+app.command("calibrate")(measuring.calibrate)
+app.command("validate")(measuring.validate)
 app.command("schema")(commands.schema)
 
 

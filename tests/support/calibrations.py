@@ -14,7 +14,8 @@ FITS: dict[str, dict[str, float]] = {
         **{tile_name(*tile): 0.8 for tile in TILES},
     },
     "decode_attention": {
-        "launch_s": 2e-5, "hbm_ratio": 0.8, "unit_ratio": 1.2, "query_ratio": 1.0, "kv_head_s": 9e-9, "head_s": 1e-9,
+        "launch_s": 2e-5, "least_tokens": 16.0, "ramp_s": 1e-5, "ramp_ratio": 0.2, "hbm_ratio": 0.8, "unit_ratio": 1.2,
+        "query_ratio": 0.5, "kv_head_s": 9e-9,
     },
     "prefill_attention": {
         "launch_s": 4e-6, "flop_ratio": 0.6, "lag_tokens": 64.0, "tail_ratio": 0.5, "slowdown_ratio": 0.07,
@@ -28,19 +29,33 @@ FITS: dict[str, dict[str, float]] = {
     },
     "host": {"iteration_s": 1e-3, "sequence_s": 1e-5},
 }  # fmt: skip
-VARIANTS = {"all_reduce": "nccl", "host": "engine"}
+VARIANTS = {
+    "prefill_attention": ("bf16-64", "bf16-128"),
+    "elementwise": ("embedding", "norm", "rotary", "activation"),
+    "all_reduce": ("nccl",),
+    "host": ("engine",),
+}
 MEASURED = (("m", 1.0, 8192.0), ("context_tokens", 1.0, 131_072.0))
 
 
 def fit(family: str, spread_ratio: float = 0.05, spread_growth_ratio: float = 0.02) -> Fit:
-    """The made-up fit of a family in bf16."""
+    """The made-up fit of a family, in its first variant."""
+    return fits(family, spread_ratio, spread_growth_ratio)[0]
+
+
+def fits(family: str, spread_ratio: float = 0.05, spread_growth_ratio: float = 0.02) -> list[Fit]:
+    """The made-up fits of all variants of a family, which are alike."""
     coefficients = tuple(FITS[family].items())
-    return Fit(family, VARIANTS.get(family, "bf16"), coefficients, MEASURED, spread_ratio, spread_growth_ratio)
+    return [
+        Fit(family, variant, coefficients, MEASURED, spread_ratio, spread_growth_ratio)
+        for variant in VARIANTS.get(family, ("bf16",))
+    ]
 
 
 def calibration(*left_out: str, hardware: str = "a100-80gb-sxm") -> Calibration:
     """Every family but those left out."""
-    return Calibration("made-up", hardware, tuple(fit(family) for family in FITS if family not in left_out))
+    found = [fit for family in FITS if family not in left_out for fit in fits(family)]
+    return Calibration("made-up", hardware, tuple(found))
 
 
 def calibrated(scenario: Scenario, *left_out: str) -> Scenario:

@@ -237,10 +237,9 @@ BAD_INPUT = {
         setting("serving.max_num_batched_tokens=100"),
         "serving.max_num_batched_tokens: expected at least max_num_seqs (256), found 100; raise it or lower",
     ),
-    "calibrated without curves": (
-        setting("fidelity=calibrated"),
-        "fidelity: expected peak (the profile a100-80gb-sxm carries no measured efficiency curves), "
-        'found "calibrated"; write fidelity: peak',
+    "a calibration at fidelity peak": (
+        setting("calibration=a100-80gb-sxm-vllm"),
+        'calibration: expected none at fidelity peak, found "a100-80gb-sxm-vllm"; write fidelity: calibrated',
     ),
     "techniques that are not shipped": (
         setting("techniques=[yoco, kv-fp8]"),

@@ -13,6 +13,7 @@ from support.calibrations import FITS, calibrated, calibration, fit
 
 from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, spread_ratio
+from ctxsim.cost.calibrated.compiling import prefill_fit
 from ctxsim.cost.calibrated.intervals import TWO_SIDED_90, intervals
 from ctxsim.cost.calibrated.kernels import CONTEXT_KNOTS, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
@@ -20,6 +21,7 @@ from ctxsim.cost.curves import Device, decode_attention_s, gemm_s
 from ctxsim.cost.topology import HBM
 from ctxsim.cost.transfers import CopySetup
 from ctxsim.geometry import UNBOUNDED, BatchTotals, Span
+from ctxsim.spec.calibration import load_calibration
 from ctxsim.spec.catalog import names
 from ctxsim.spec.models import load_model
 from ctxsim.spec.scenario import Scenario
@@ -188,7 +190,7 @@ def test_intervals_add_up_the_families_as_independent_errors() -> None:
         scales = {f.family: f.scale for f in one.calibration.fits}
         return {"product": 7 * scales["gemm"] ** 2 * scales["decode_attention"] ** 2, "constant": 3.0}
 
-    found = intervals(of, 1000, outcome)
+    found = intervals(of, 1000, outcome(of), outcome)
     width = exp(TWO_SIDED_90 * (2 * (2 * 0.05) ** 2) ** 0.5)
     assert found["product"] == pytest.approx((7 / width, 7 * width))
     assert found["constant"] == (3, 3)
@@ -224,3 +226,13 @@ def test_copies_reach_what_was_measured_of_the_link() -> None:
         assert CopySetup(measured).seconds(HBM, 10) == pytest.approx(10 * 32 * descriptor_s)
         none = measured.serving.model_copy(update={"copy_descriptor_overhead": 0.0})
         assert CopySetup(replace(measured, serving=none)).seconds(HBM, 10) == 0
+
+
+def test_prompts_take_the_fit_of_their_format_and_head_size() -> None:
+    """bf16-64 and bf16-128 are there: 96 is nearer to 128 in proportion, 80 to 64, and fp8 falls back to bf16."""
+    made_up, asked = calibration(), [(dtype, size) for dtype in ("bf16", "fp8") for size in (64, 80, 96, 256)]
+    found = [prefill_fit(made_up, dtype, size) for dtype, size in asked]
+    assert [one and one.variant for one in found] == [f"bf16-{64 if size < 90 else 128}" for _, size in asked]
+    shipped = load_calibration("h200-sxm-vllm")
+    assert [prefill_fit(shipped, dtype, 128).variant for dtype in ("bf16", "fp8")] == ["bf16-128", "fp8-128"]  # type: ignore[union-attr]
+    assert prefill_fit(calibration("prefill_attention"), "bf16", 128) is None

@@ -142,10 +142,10 @@ def broken(old, new):
             's.yaml:3:11: hardware: expected a hardware file, found none at "mine.yaml"; check the path',
         ),
         (
-            "deployment: {",
-            "fidelity: calibrated\ndeployment: {",
-            "s.yaml:4:11: fidelity: expected peak (the profile a100-80gb-sxm carries no measured efficiency curves), "
-            'found "calibrated"; write fidelity: peak',
+            "hardware: a100-80gb-sxm",
+            "hardware: l40s\nfidelity: calibrated",
+            's.yaml:4:11: fidelity: expected peak (l40s has no calibration), found "calibrated"; write fidelity: peak, '
+            "or measure and calibrate the device and name the file as calibration",
         ),
         (
             "deployment: {",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import log
 
+from ctxsim.cost.calibrated.compiling import prefill_fit
 from ctxsim.cost.calibrated.products import rank_products
 from ctxsim.spec.calibration import Family, Fit
 from ctxsim.spec.model import Attention
@@ -73,6 +74,6 @@ def _attention(
     decode = scenario.calibration.fit("decode_attention", scenario.serving.kv_dtype)
     if decode is not None:
         yield decode, {**shape, "batch": 1, "context_tokens": context_tokens}
-    prefill = scenario.calibration.fit("prefill_attention", "bf16")
+    prefill = prefill_fit(scenario.calibration, scenario.serving.kv_dtype, shape["head_dim"])
     if prefill is not None:
         yield prefill, {**shape, "batch": 1, "new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)}

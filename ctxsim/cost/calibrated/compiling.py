@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import log
 
 from ctxsim.cost.calibrated.kernels import Kernel, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
@@ -25,6 +26,12 @@ from ctxsim.spec.model import Attention, Layer
 from ctxsim.spec.scenario import Scenario
 
 HALF_BYTES = 2
+EMBEDDING_PASSES = 2
+"""A look-up reads a row and writes it."""
+
+NORMS = 2
+"""Norms of a layer: before attention and before the feed-forward."""
+
 NORM_PASSES = 4
 """A norm that adds the residual reads both and writes both."""
 
@@ -96,7 +103,7 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
             return c.layers * fit.scale * float(seconds)
 
         return None if fit is None else decode_kernel(name, index, decode_s)
-    fit = bench.calibration.fit("prefill_attention", "bf16")
+    fit = prefill_fit(bench.calibration, kv_dtype, head_dim)
     window = span.tokens if span.kind == "sliding" else None
 
     def prefill_s(chunks: float, new: float, past: float) -> float:
@@ -107,21 +114,36 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
     return None if fit is None else prefill_kernel(name, index, span, prefill_s)
 
 
+def prefill_fit(calibration: Calibration, kv_dtype: str, head_dim: float) -> Fit | None:
+    """The fit of the KV format and head size (variants are ``bf16-128`` and the like).
+
+    Of a format that was not measured, that of bf16; of a size, the nearest.
+    """
+    variants = calibration.variants("prefill_attention")
+    for dtype in (kv_dtype, "bf16"):
+        sizes = {int(name.partition("-")[2]): name for name in variants if name.startswith(f"{dtype}-")}
+        if sizes:
+            nearest = min(sizes, key=lambda size: abs(log(size / head_dim)))
+            return calibration.fit("prefill_attention", sizes[nearest])
+    return None
+
+
 def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     """Embedding, norms with their residual sums, rotary embedding, activation functions."""
-    fit = bench.calibration.fit("elementwise", "bf16")
-    if fit is None:
-        return
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
-        looked_up = partial(_moved_s, bench, fit, HALF_BYTES * 2 * model.hidden_size)
-        yield Tariff("embedding", "elementwise", "tokens", 1, looked_up)
+        yield from _moved(bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
     for layer, number in model.layer_counts.items():
-        values = {"norms": NORM_PASSES * model.hidden_size, **_by_rank(layer, ranks)}
-        runs = {"norms": 2 * number}
-        for operation, per_token in values.items():
-            price = partial(_moved_s, bench, fit, HALF_BYTES * per_token)
-            yield Tariff(operation, "elementwise", "tokens", runs.get(operation, number), price)
+        yield from _moved(bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
+        for operation, values in _by_rank(layer, ranks).items():
+            yield from _moved(bench, operation, operation, number, values)
+
+
+def _moved(bench: Bench, operation: str, variant: str, runs: int, values: float) -> Iterator[Tariff]:
+    """An operation that moves so many values a token; nothing where it was not measured."""
+    fit = bench.calibration.fit("elementwise", variant)
+    if fit is not None:
+        yield Tariff(operation, "elementwise", "tokens", runs, partial(_moved_s, bench, fit, HALF_BYTES * values))
 
 
 def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:

@@ -1,0 +1,8 @@
+"""Fits of kernel, link and host times to measurements: forms fitted in relative error, judged by whole shapes.
+
+The extra ``fit`` (scipy) is needed to make a calibration, not to use one.
+"""
+
+from ctxsim.calibrate.assemble import evaluate, fit_tables
+
+__all__ = ["evaluate", "fit_tables"]

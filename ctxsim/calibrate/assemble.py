@@ -1,0 +1,126 @@
+"""Calibrations from tables: all fits of a plan, each judged by what was left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from ctxsim.calibrate import frames
+from ctxsim.calibrate.form import Fitted, Form, fit_form
+from ctxsim.calibrate.leave_out import Judged, judge, longest_decade_predictions, predicted, shorter
+from ctxsim.calibrate.plans import Part, Plan, plan_of
+from ctxsim.cost.curves import Device
+from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range
+from ctxsim.spec.hardware import load_hardware
+
+_DIGITS = 6
+_ROWS_PER_COEFFICIENT = 8  # fewer tell a coefficient from noise by luck alone
+EVALUATED = (
+    *frames.WORD_COLUMNS, "split", *frames.SIZE_COLUMNS, *frames.MODULE_COLUMNS, "context_tokens", "measured_s",
+    "predicted_s", "band_ratio", "in_range",
+)  # fmt: skip
+"""Columns of ``evaluate``."""
+
+
+def fit_tables(folder: Path, name: str) -> CalibrationFile:
+    """The calibration of that name from the kernel tables below a folder.
+
+    Raises SpecError for a name without a plan, and for tables that are missing or lack columns.
+    """
+    plan = plan_of(name)
+    device = Device.of(load_hardware(plan.hardware))
+    fits = []
+    for part, variant, rows in _variants(plan, folder):
+        fitted = fit_form(part.form, device, variant, rows)
+        judged, _ = judge(part.form, device, variant, rows)
+        fits.append(_fit_file(part, fitted, judged))
+    contents = {
+        "schema": SCHEMA,
+        "name": name,
+        "hardware": plan.hardware,
+        "description": plan.description,
+        "made_with": f'ctxsim.calibrate.fit_tables(folder, "{name}")',
+        "sources": plan.sources,
+        "fits": tuple(fits),
+    }
+    return CalibrationFile.model_validate(contents)
+
+
+def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Predictions of whole shapes, and of the longest decades, by fits without them; columns EVALUATED.
+
+    ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes together; that of
+    the longest decade only from what is shorter, its growth from the longest decade of that. Sliding windows are
+    predicted by the fit of full attention, with its band. ``families``, ``variants``: () for all.
+    """
+    plan = plan_of(name)
+    device = Device.of(load_hardware(plan.hardware))
+    parts = []
+    for part, variant, rows in _variants(plan, folder):
+        if _asked(part.form.family, families) and _asked(variant, variants):
+            judged, within = judge(part.form, device, variant, rows)
+            parts += [_banded(judged, within), *_longest(part.form, device, variant, rows)]
+            if part.beside:
+                others = frames.of(part.beside(folder / plan.folder), part.form.family, variant)
+                fit = fit_form(part.form, device, variant, rows).fit
+                parts.append(_banded(judged, predicted(part.form, device, fit, others, "sliding windows")))
+    return pd.concat(parts, ignore_index=True)[list(EVALUATED)]
+
+
+def _asked(name: str, names: tuple[str, ...]) -> bool:
+    return not names or name in names
+
+
+def _variants(plan: Plan, folder: Path) -> Iterator[tuple[Part, str, pd.DataFrame]]:
+    """Every part's variants with their rows."""
+    for part in plan.parts:
+        rows = part.rows(folder / plan.folder)
+        for variant in sorted(set(rows["variant"])):
+            yield part, variant, frames.of(rows, part.form.family, variant)
+
+
+def _longest(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The longest decade with the band that someone who had only the shorter rows would have stated.
+
+    None where those rows are too few for two decades of their own, and their growth cannot be known.
+    """
+    short = rows[shorter(form, rows)].reset_index(drop=True)
+    if len(form.judged(device, short[shorter(form, short)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
+        return []
+    judged, _ = judge(form, device, variant, short)
+    return [_banded(judged, longest_decade_predictions(form, device, variant, rows))]
+
+
+def _banded(judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:
+    band = judged.band_ratio(predictions["beyond"].to_numpy(float))
+    return predictions.rename(columns={"seconds": "measured_s"}).assign(band_ratio=band)
+
+
+def _fit_file(part: Part, fitted: Fitted, judged: Judged) -> FitFile:
+    """The fit as the calibration's file has it."""
+    fit = fitted.fit
+    axes = tuple(Axis(name=name, knots=knots) for name, knots in fit.axes)
+    coefficients = {
+        name: Coefficient(
+            value=_rounded(e.value), error=None if e.error is None else _rounded(e.error), source=part.source
+        )
+        for name, e in fitted.estimates.items()
+    }
+    return FitFile(
+        family=part.form.family,
+        variant=fit.variant,
+        coefficients=coefficients,
+        measured={name: Range(least=least, most=most) for name, least, most in fit.measured},
+        rows=fitted.rows,
+        spread_ratio=_rounded(judged.spread_ratio),
+        spread_growth_ratio=_rounded(judged.spread_growth_ratio),
+        left_out=part.form.left_out,
+        grid=Grid(axes=axes, values=fit.values) if axes else None,
+    )
+
+
+def _rounded(number: float) -> float:
+    """Six significant digits."""
+    return float(f"{number:.{_DIGITS}g}")

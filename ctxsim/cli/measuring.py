@@ -1,0 +1,174 @@
+"""The commands that measure a device, fit what was measured, and check predictions against it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ctxsim.cli.answer import Answer
+from ctxsim.cli.options import JsonOption, SetOption, overrides_of
+from ctxsim.errors import Fault, MissingExtraError, SpecError
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="The folder of outside tables.", envvar="CTXSIM_DATA")
+]
+
+
+def measure(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.parquet|DIR", help="Write there.")],
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    budget: Annotated[str, typer.Option(help="How long at most, e.g. 5min.")] = "5min",
+    families: Annotated[str | None, typer.Option(help="Only these, e.g. gemm,copy.  [default: all]")] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="SCENARIO", help="Serve a scenario for real instead; tables go to DIR.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the engine's weights and KV: bf16, fp16 or fp32.")] = "bf16",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Time kernels and copies on a device at hand, or serve a scenario on it.
+
+    Needs the extra "measure" (torch). Rows are saved as they come.
+    """
+    if engine is not None:
+        return _served(engine, overrides_of(settings), out, device, dtype, as_json)
+    from ctxsim.measure import FAMILIES
+    from ctxsim.measure import measure as run_measure
+    from ctxsim.units import parse
+
+    chosen = FAMILIES if families is None else [name.strip() for name in families.split(",")]
+    command = " ".join(["ctxsim", *sys.argv[1:]])
+    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command)
+    counts = {str(name): int(n) for name, n in frame["family"].value_counts().sort_index().items()}
+    result = {"file": str(out), "rows": len(frame), "families": counts}
+
+    def text() -> Any:
+        from ctxsim.cli.views.tables import pairs
+
+        yield pairs({f"rows of {name}": number for name, number in counts.items()}, across=1)
+        yield f"\nWritten to {out}"
+
+    return Answer("measure", result, text, as_json)
+
+
+def calibrate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a calibration that the tables can make.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.json", help="Write the calibration there.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Fit efficiency curves to measured kernel tables.
+
+    Needs the extra "fit" (scipy). Errors are those of whole shapes that were left out of the fit.
+    """
+    _need("scipy", "fit", "calibrate")
+    from ctxsim.calibrate import fit_tables
+    from ctxsim.spec.calibration import calibration_text
+
+    file = fit_tables(_folder(data) / "kernels", name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(calibration_text(file), encoding="utf-8")
+    fits = [
+        {
+            "family": fit.family, "variant": fit.variant, "rows": fit.rows, "spread_ratio": fit.spread_ratio,
+            "spread_growth_ratio": fit.spread_growth_ratio,
+            "not_identified": [key for key, c in fit.coefficients.items() if c.error is None],
+        }
+        for fit in file.fits
+    ]  # fmt: skip
+
+    def text() -> Any:
+        from ctxsim.cli.views.measuring import calibration_view
+
+        yield from calibration_view(fits)
+        yield f"\nWritten to {out}"
+
+    return Answer("calibrate", {"file": str(out), "fits": fits}, text, as_json)
+
+
+def validate(
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="[SCENARIO]", help="With --against: what served it.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="requests.parquet, a vllm bench serve JSON, or a log in JSON lines."),
+    ] = None,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write validation.md and validation.html there.")
+    ] = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Check predictions against measurements.
+
+    With a scenario and a measured run: request by request. Without: every table in the folder of outside data.
+    """
+    if (scenario is None) != (against is None):
+        message = "expected a scenario and --against FILE together, or neither; give both"
+        raise SpecError(Fault("", None, None, "validate", message))
+    if scenario is not None and against is not None:
+        return _against(scenario, overrides_of(settings), against, as_json)
+    _need("scipy", "fit", "validate")
+    from ctxsim.validate.report import sections, write_pages
+
+    found = sections(_folder(data))
+    pages = [] if out is None else write_pages(found, out)
+    result = {section.title: None if section.table is None else section.table.to_dict("records") for section in found}
+
+    def text() -> Any:
+        from ctxsim.validate.page import markdown
+        from ctxsim.validate.report import TITLE
+
+        yield markdown(TITLE, found).rstrip()
+        yield from (f"\nWritten to {page}" for page in pages)
+
+    return Answer("validate", {"tables": result, "pages": [str(page) for page in pages]}, text, as_json)
+
+
+def _served(scenario: str, overrides: dict[str, object], out: Path, device: str, dtype: str, as_json: bool) -> Answer:
+    _need("torch", "measure", "measure --engine")
+    from ctxsim.api.parquet import write_table
+    from ctxsim.measure.serving import serve
+    from ctxsim.spec.scenario import load_scenario
+
+    served = serve(load_scenario(scenario, overrides), device, dtype)
+    served.save(out, write_table)
+    result = {"folder": str(out), "requests": len(served.tables["requests"]), "meta": dict(served.meta)}
+    return Answer("measure", result, lambda: [f"{result['requests']} requests served; written to {out}"], as_json)
+
+
+def _against(scenario: str, overrides: dict[str, object], measured: Path, as_json: bool) -> Answer:
+    from ctxsim.spec.scenario import load_scenario
+    from ctxsim.validate.runs import predicted_run, read_run, run_errors
+
+    loaded, run = load_scenario(scenario, overrides), read_run(measured)
+    table = run_errors(run, predicted_run(loaded, run))
+    result = {"latencies": table.to_dict("records")}
+
+    def text() -> Any:
+        from ctxsim.cli.views.measuring import run_view
+
+        return run_view(table)
+
+    return Answer("validate", result, text, as_json, scenario_sha256=loaded.sha256, warnings=loaded.warnings)
+
+
+def _need(module: str, extra: str, purpose: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise MissingExtraError(extra, purpose)
+
+
+def _folder(data: Path | None) -> Path:
+    """The folder of outside data; raises SpecError where none was named or there is none."""
+    if data is None or not data.is_dir():
+        found = "none named" if data is None else f"none at {data}"
+        message = f"expected the folder of outside data, found {found}; give --data DIR or set CTXSIM_DATA"
+        raise SpecError(Fault("", None, None, "data", message))
+    return data

@@ -1,0 +1,62 @@
+"""Decode attention: one new token a sequence reads its keys and values.
+
+seconds = (launch + ramp x KV bytes / (KV bytes + ramp_ratio x cache) + KV bytes / rate
+           + query bytes / (query_ratio x bandwidth) + batch x kv_heads x kv_head_s) x exp(grid)
+rate = the lower of hbm_ratio x bandwidth and, for multi-head attention (one query head a KV head), whose contexts are
+not split, batch x kv_heads x unit_ratio x bandwidth / units
+
+KV bytes are of context_tokens, or of least_tokens where those are more. At fixed batch and heads a function of the mean
+context alone. The grid's axes are ``context_tokens``, ``streams`` (batch x kv_heads) and ``group`` (query heads of a KV
+head).
+Coefficients: ``launch_s``; ``ramp_s`` that splitting contexts and joining their parts adds, half of it at
+``ramp_ratio`` x the on-chip cache; ``kv_head_s`` of each context and KV head, seconds; ``least_tokens`` that a block
+reads; ``hbm_ratio``, ``query_ratio`` shares of HBM bandwidth; ``unit_ratio`` of one unit's part of it (above 1: a few
+units can fill the bandwidth).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctxsim.cost.curves.device import Device
+from ctxsim.cost.curves.grid import log_ratio
+from ctxsim.cost.curves.values import HALF_BYTES, Seconds, Sizes
+from ctxsim.spec.calibration import Fit
+
+
+def decode_attention_s(
+    device: Device,
+    fit: Fit,
+    batch: Sizes,
+    context_tokens: Sizes,
+    heads: Sizes,
+    kv_heads: Sizes,
+    head_dim: Sizes,
+    kv_bytes_per_value: Sizes = HALF_BYTES,
+) -> Seconds:
+    """Seconds of one layer: ``batch`` sequences of ``context_tokens`` each on average, the new one among them.
+
+    ``heads`` and ``kv_heads`` of one accelerator; ``kv_bytes_per_value`` 2 for bf16, 1 for fp8.
+    """
+    read_tokens = np.maximum(context_tokens, fit["least_tokens"])
+    kv_bytes = working_set_bytes(batch, read_tokens, kv_heads, head_dim, kv_bytes_per_value)
+    unit_rate = batch * kv_heads * fit["unit_ratio"] / device.compute_units
+    share = np.where(np.equal(heads, kv_heads), np.minimum(fit["hbm_ratio"], unit_rate), fit["hbm_ratio"])
+    query_bytes = 2 * HALF_BYTES * batch * heads * head_dim
+    seconds = (
+        fit["launch_s"]
+        + fit["ramp_s"] * kv_bytes / (kv_bytes + fit["ramp_ratio"] * device.on_chip_cache_bytes)
+        + kv_bytes / (share * device.hbm_bytes_per_s)
+        + query_bytes / (fit["query_ratio"] * device.hbm_bytes_per_s)
+        + batch * kv_heads * fit["kv_head_s"]
+    )
+    group = np.asarray(heads, float) / kv_heads
+    left_over = log_ratio(fit, context_tokens=context_tokens, streams=batch * kv_heads, group=group)
+    return np.asarray(seconds * np.exp(left_over), float)[()]
+
+
+def working_set_bytes(
+    batch: Sizes, context_tokens: Sizes, kv_heads: Sizes, head_dim: Sizes, kv_bytes_per_value: Sizes = HALF_BYTES
+) -> Sizes:
+    """Keys and values that one layer reads."""
+    return 2 * kv_bytes_per_value * batch * context_tokens * kv_heads * head_dim

@@ -1,0 +1,1 @@
+"""Predictions against measurements: how far off they are, by what, and whether the stated bands hold."""

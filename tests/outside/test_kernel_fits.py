@@ -1,0 +1,141 @@
+"""How well fits predict whole shapes, and the longest decade of context, that they have not seen.
+
+Folds follow rows that are thinned evenly, so that the whole file stays within a minute and a half; every left-out row
+is predicted. ``pytest -s`` prints the numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctxsim.calibrate import collective, decode, elementwise, evaluate, frames, gemm, prefill, tables, vidur
+from ctxsim.calibrate.form import Form, fit_form
+from ctxsim.calibrate.leave_out import judge
+from ctxsim.calibrate.plans import PLANS, VIDUR_GEMM
+from ctxsim.cost.curves import Device
+from ctxsim.spec.calibration import load_calibration
+from ctxsim.spec.hardware import load_hardware
+
+A100, H200 = "a100-80gb-sxm", "h200-sxm"
+FOLDERS = {A100: "aiconfigurator/a100_sxm", H200: "aiconfigurator/h200_sxm"}
+READERS = {
+    "gemm": (gemm.FORM, tables.read_gemm),
+    "decode_attention": (decode.FORM, tables.read_decode),
+    "prefill_attention": (prefill.FORM, tables.read_prefill),
+    "nccl": (collective.NCCL, tables.read_all_reduce),
+}
+
+
+def errors(predictions):
+    return (predictions["predicted_s"] / predictions["seconds"] - 1).to_numpy(float)
+
+
+def left_out(outside_data, hardware, family, variant):
+    """Relative errors of whole shapes by a fit without them."""
+    form, reader = READERS[family]
+    rows = frames.of(reader(outside_data / "kernels" / FOLDERS[hardware]), form.family, variant)
+    device = Device.of(load_hardware(hardware))
+    judged, predictions = judge(form, device, variant, rows)
+    found = errors(predictions)
+    mape, covered = np.abs(found).mean(), (np.abs(found) <= judged.band_ratio(np.zeros(1))).mean()
+    name = f"{hardware} {family} {variant}"
+    print(f"{name}: {len(found)} rows, MAPE {mape:.4f}, bias {found.mean():+.4f}, in band {covered:.3f}")
+    return found, covered
+
+
+@pytest.mark.parametrize(
+    ("hardware", "family", "variant", "target"),
+    [
+        (A100, "gemm", "bf16", 0.06),
+        (A100, "decode_attention", "bf16-128", 0.06),
+        (A100, "prefill_attention", "bf16-128", 0.06),
+        (A100, "nccl", "nccl", 0.08),
+        (H200, "gemm", "bf16", 0.06),
+        (H200, "decode_attention", "bf16-64", 0.04),
+        (H200, "decode_attention", "bf16-128", 0.04),
+        (H200, "decode_attention", "bf16-192", 0.04),
+        (H200, "decode_attention", "bf16-256", 0.04),
+        (H200, "prefill_attention", "bf16-64", 0.06),
+        (H200, "prefill_attention", "bf16-128", 0.06),
+        (H200, "nccl", "nccl", 0.08),
+    ],
+)
+def test_shapes_left_out_of_the_fit(outside_data, hardware, family, variant, target):
+    found, covered = left_out(outside_data, hardware, family, variant)
+    assert np.abs(found).mean() <= target
+    assert covered >= 0.87
+
+
+@pytest.mark.parametrize(("hardware", "variant", "most_widths"), [(A100, "bf16-128", None), (H200, "bf16-128", 2.5)])
+def test_the_longest_decade_of_context(outside_data, hardware, variant, most_widths):
+    """Fitted on up to 16K tokens of context, asked up to 131K; the band, too, is that of the shorter contexts alone.
+
+    ``most_widths``: of the band's mean half-width over the MAPE; None where the shorter contexts are too few to say how
+    little errors grow, and the band is wider than need be.
+    """
+    found = evaluate(outside_data / "kernels", f"{hardware}-vllm", ("decode_attention",), (variant,))
+    found = found[found["split"] == "longest decade of context_tokens"]
+    error = np.abs(found["predicted_s"] / found["measured_s"] - 1)
+    covered = (error <= found["band_ratio"]).mean()
+    widths = found["band_ratio"].mean() / error.mean()
+    print(
+        f"{hardware} {variant}: {len(found)} rows, MAPE {error.mean():.4f}, in band {covered:.3f}, {widths:.2f} widths"
+    )
+    assert error.mean() <= 0.06
+    assert covered >= 0.9
+    assert most_widths is None or widths <= most_widths
+
+
+def layer_errors(folder, fitted, asked):
+    """Relative errors of one layer's summed operations, of another model than the one fitted."""
+    device = Device.of(load_hardware(A100))
+    rows = vidur.read_layers(folder, fitted)
+    forms: dict[str, Form] = {"gemm": VIDUR_GEMM, "elementwise": elementwise.FORM}
+    fits = {
+        key: fit_form(
+            forms[key[0]], device, key[1], frames.framed(part.drop(columns=["operation", "shards", "tokens"]))
+        ).fit
+        for key, part in rows.groupby(["family", "variant"])
+    }
+    layer = vidur.read_layers(folder, asked)
+    layer = layer[layer["tokens"] >= 128]
+    parts = [
+        part.assign(predicted_s=forms[key[0]].seconds(device, fits[key], part))
+        for key, part in layer.groupby(["family", "variant"])
+    ]
+    sums = pd.concat(parts).groupby(["tokens", "shards"])[["predicted_s", "seconds"]].sum()
+    return errors(sums)
+
+
+@pytest.mark.parametrize(("fitted", "asked"), [("llama-3.1-8b", "llama-3.1-70b"), ("llama-3.1-70b", "llama-3.1-8b")])
+def test_a_layer_of_the_other_model_at_sustained_clocks(outside_data, fitted, asked):
+    found = layer_errors(outside_data / "kernels" / "vidur", fitted, asked)
+    print(f"Vidur, {fitted} asked for {asked}: MAPE {np.abs(found).mean():.4f}, bias {found.mean():+.4f}")
+    assert np.abs(found).mean() <= 0.06
+
+
+def test_the_two_sources_of_the_a100_differ_by_their_clocks(outside_data):
+    """Large products in a layer's sequence take longer than one by one: the two calibrations are kept apart."""
+    device = Device.of(load_hardware(A100))
+    fit = load_calibration("a100-80gb-sxm-vllm").fit("gemm", "bf16")
+    for model in vidur.MODELS.values():
+        rows = vidur.read_layers(outside_data / "kernels" / "vidur", model)
+        rows = rows[(rows["family"] == "gemm") & (rows["tokens"] >= 1000)]
+        ratio = rows["seconds"] / gemm.FORM.seconds(device, fit, rows)
+        print(f"Vidur over vLLM, products of {model}, 1000 tokens and more: {ratio.mean() - 1:+.3f}")
+        assert 1.03 < ratio.mean() < 1.25
+
+
+def test_shipped_calibrations_follow_the_tables_they_were_made_from(outside_data):
+    for hardware in (A100, H200):
+        calibration = load_calibration(f"{hardware}-vllm")
+        device = Device.of(load_hardware(hardware))
+        for part in PLANS[calibration.name].parts[:3]:
+            rows = part.rows(outside_data / "kernels" / FOLDERS[hardware])
+            for variant in set(rows["variant"]):
+                fit = calibration.fit(part.form.family, variant)
+                judged = part.form.judged(device, frames.of(rows, part.form.family, variant))
+                error = np.abs(part.form.seconds(device, fit, judged) / judged["seconds"] - 1).mean()
+                assert error <= 1.05 * fit.spread_ratio, (hardware, variant)
