@@ -30,6 +30,7 @@ FITS: dict[str, dict[str, float]] = {
     "host": {"iteration_s": 1e-3, "sequence_s": 1e-5},
 }  # fmt: skip
 VARIANTS = {
+    "decode_attention": ("bf16-64", "bf16-128"),
     "prefill_attention": ("bf16-64", "bf16-128"),
     "elementwise": ("embedding", "norm", "rotary", "activation"),
     "all_reduce": ("nccl",),

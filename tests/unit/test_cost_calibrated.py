@@ -13,7 +13,7 @@ from support.calibrations import FITS, calibrated, calibration, fit
 
 from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, spread_ratio
-from ctxsim.cost.calibrated.compiling import prefill_fit
+from ctxsim.cost.calibrated.compiling import attention_fit
 from ctxsim.cost.calibrated.intervals import TWO_SIDED_90, intervals
 from ctxsim.cost.calibrated.kernels import CONTEXT_KNOTS, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
@@ -24,7 +24,7 @@ from ctxsim.geometry import UNBOUNDED, BatchTotals, Span
 from ctxsim.spec.calibration import load_calibration
 from ctxsim.spec.catalog import names
 from ctxsim.spec.models import load_model
-from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.scenario import Scenario, load_scenario
 
 MODELS = names("model")
 A100 = "a100-80gb-sxm"
@@ -231,8 +231,17 @@ def test_copies_reach_what_was_measured_of_the_link() -> None:
 def test_prompts_take_the_fit_of_their_format_and_head_size() -> None:
     """bf16-64 and bf16-128 are there: 96 is nearer to 128 in proportion, 80 to 64, and fp8 falls back to bf16."""
     made_up, asked = calibration(), [(dtype, size) for dtype in ("bf16", "fp8") for size in (64, 80, 96, 256)]
-    found = [prefill_fit(made_up, dtype, size) for dtype, size in asked]
+    found = [attention_fit(made_up, "prefill_attention", dtype, size) for dtype, size in asked]
     assert [one and one.variant for one in found] == [f"bf16-{64 if size < 90 else 128}" for _, size in asked]
     shipped = load_calibration("h200-sxm-vllm")
-    assert [prefill_fit(shipped, dtype, 128).variant for dtype in ("bf16", "fp8")] == ["bf16-128", "fp8-128"]  # type: ignore[union-attr]
-    assert prefill_fit(calibration("prefill_attention"), "bf16", 128) is None
+    kept = [attention_fit(shipped, "prefill_attention", dtype, 128) for dtype in ("bf16", "fp8")]
+    assert [one and one.variant for one in kept] == ["bf16-128", "fp8-128"]
+    assert attention_fit(made_up, "decode_attention", "fp8", 128) is None
+    assert attention_fit(calibration("prefill_attention"), "prefill_attention", "bf16", 128) is None
+
+
+@pytest.mark.parametrize("name", ["a100-80gb-sxm", "h200-sxm"])
+def test_shipped_calibrations_price_all_of_a_dense_model(name: str) -> None:
+    """But the small kernels, which the tables of kernels do not have."""
+    of = load_scenario("llama-8b-chat", {"hardware": name, "fidelity": "calibrated", "deployment.tensor_parallel": 2})
+    assert CostModel(of).unpriced == ("embedding", "norms")

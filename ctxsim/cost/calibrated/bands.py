@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import log
 
-from ctxsim.cost.calibrated.compiling import prefill_fit
+from ctxsim.cost.calibrated.compiling import attention_fit
 from ctxsim.cost.calibrated.products import rank_products
 from ctxsim.spec.calibration import Family, Fit
 from ctxsim.spec.model import Attention
@@ -71,9 +71,10 @@ def _attention(
     scenario: Scenario, shape: Mapping[str, float], chunk: int, context_tokens: int
 ) -> Iterator[tuple[Fit, Mapping[str, float]]]:
     assert scenario.calibration is not None
-    decode = scenario.calibration.fit("decode_attention", scenario.serving.kv_dtype)
+    kv_dtype, head_dim = scenario.serving.kv_dtype, shape["head_dim"]
+    decode = attention_fit(scenario.calibration, "decode_attention", kv_dtype, head_dim)
     if decode is not None:
         yield decode, {**shape, "batch": 1, "context_tokens": context_tokens}
-    prefill = prefill_fit(scenario.calibration, scenario.serving.kv_dtype, shape["head_dim"])
+    prefill = attention_fit(scenario.calibration, "prefill_attention", kv_dtype, head_dim)
     if prefill is not None:
         yield prefill, {**shape, "batch": 1, "new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)}

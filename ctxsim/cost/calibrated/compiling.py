@@ -21,7 +21,7 @@ from ctxsim.cost.curves import (
     prefill_attention_s,
 )
 from ctxsim.geometry import KV_DTYPES, ContextClass, Span
-from ctxsim.spec.calibration import Calibration, Fit
+from ctxsim.spec.calibration import Calibration, Family, Fit
 from ctxsim.spec.model import Attention, Layer
 from ctxsim.spec.scenario import Scenario
 
@@ -92,7 +92,7 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
     name = attention_name(c, span)
     if span.phase == "decode":
-        fit = bench.calibration.fit("decode_attention", kv_dtype)
+        fit = attention_fit(bench.calibration, "decode_attention", kv_dtype, head_dim)
         value_bytes = KV_DTYPES[kv_dtype].bytes_per_value(mixer.qk_head_dim)
 
         def decode_s(sequences: float, context: float) -> float:
@@ -103,7 +103,7 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
             return c.layers * fit.scale * float(seconds)
 
         return None if fit is None else decode_kernel(name, index, decode_s)
-    fit = prefill_fit(bench.calibration, kv_dtype, head_dim)
+    fit = attention_fit(bench.calibration, "prefill_attention", kv_dtype, head_dim)
     window = span.tokens if span.kind == "sliding" else None
 
     def prefill_s(chunks: float, new: float, past: float) -> float:
@@ -114,17 +114,17 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
     return None if fit is None else prefill_kernel(name, index, span, prefill_s)
 
 
-def prefill_fit(calibration: Calibration, kv_dtype: str, head_dim: float) -> Fit | None:
+def attention_fit(calibration: Calibration, family: Family, kv_dtype: str, head_dim: float) -> Fit | None:
     """The fit of the KV format and head size (variants are ``bf16-128`` and the like).
 
-    Of a format that was not measured, that of bf16; of a size, the nearest.
+    Of prefill in a format that was not measured, that of bf16; of a size, the nearest.
     """
-    variants = calibration.variants("prefill_attention")
-    for dtype in (kv_dtype, "bf16"):
+    variants = calibration.variants(family)
+    for dtype in (kv_dtype, "bf16") if family == "prefill_attention" else (kv_dtype,):
         sizes = {int(name.partition("-")[2]): name for name in variants if name.startswith(f"{dtype}-")}
         if sizes:
             nearest = min(sizes, key=lambda size: abs(log(size / head_dim)))
-            return calibration.fit("prefill_attention", sizes[nearest])
+            return calibration.fit(family, sizes[nearest])
     return None
 
 
