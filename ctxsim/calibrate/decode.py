@@ -62,7 +62,7 @@ FORM = Form(
         Start("ramp_s", 5e-6, 1e-8, 1e-4),
         Start("ramp_ratio", 0.1, 0.01, 2.0),
         Start("hbm_ratio", 0.8, 0.2, 1.2),
-        Start("unit_ratio", 10.0, 0.1, 50.0),
+        Start("unit_ratio", 25.0, 0.1, 200.0),
         Start("query_ratio", 0.5, 0.01, 20.0),
         Start("kv_head_s", 2e-9, 2e-12, 2e-6),
     ),

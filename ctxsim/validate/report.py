@@ -67,23 +67,31 @@ def context_table(frame: pd.DataFrame) -> pd.DataFrame:
     return error_table(attention.assign(context=decade(attention["context_tokens"])), ["family", "variant", "context"])
 
 
+def kernel_sections(name: str, frame: pd.DataFrame) -> Iterator[Section]:
+    """What the predictions of a calibration's left-out shapes say."""
+    shapes, longest = kernel_tables(frame)
+    yield Section(f"{name}: shapes left out", f"{KERNELS} {meanings()}", shapes)
+    if np.any(frame["context_tokens"] > 0):
+        yield Section(f"{name}: attention by decade of context", KERNELS, context_table(frame))
+    yield Section(f"{name}: the longest decade left out", DECADES, longest)
+
+
+def server_sections(found: pd.DataFrame) -> Iterator[Section]:
+    """What the predictions of servers say."""
+    yield Section("Servers on H200: dense models", SERVERS, error_table(found, GROUPS))
+    by_ranks = error_table(found[found["backend"] == "vllm"], ["model", "kv_dtype", "latency", "tp_size"])
+    yield Section("vLLM on H200 by tensor parallelism", SERVERS, by_ranks)
+
+
 def _kernels(folder: Path) -> Iterator[Section]:
     for name in CALIBRATIONS:
-        frame = evaluate(folder / "kernels", name)
-        shapes, longest = kernel_tables(frame)
-        yield Section(f"{name}: shapes left out", f"{KERNELS} {meanings()}", shapes)
-        if np.any(frame["context_tokens"] > 0):
-            yield Section(f"{name}: attention by decade of context", KERNELS, context_table(frame))
-        yield Section(f"{name}: the longest decade left out", DECADES, longest)
+        yield from kernel_sections(name, evaluate(folder / "kernels", name))
 
 
 def _servers(folder: Path) -> Iterator[Section]:
     table = folder / "serving" / "silicon_e2e" / "h200_sxm.csv"
-    if not table.exists():
-        return
-    rows = read_silicon(table, "h200_sxm")
-    dense = rows[rows["dense"]]
-    found = pd.DataFrame([row for kv in KV_DTYPES for row in predict_silicon(dense, "h200-sxm", kv)])
-    yield Section("Servers on H200: dense models", SERVERS, error_table(found, GROUPS))
-    by_ranks = error_table(found[found["backend"] == "vllm"], ["model", "kv_dtype", "latency", "tp_size"])
-    yield Section("vLLM on H200 by tensor parallelism", SERVERS, by_ranks)
+    if table.exists():
+        rows = read_silicon(table, "h200_sxm")
+        dense = rows[rows["dense"]]
+        found = [row for kv in KV_DTYPES for row in predict_silicon(dense, "h200-sxm", kv)]
+        yield from server_sections(pd.DataFrame(found))
