@@ -1,9 +1,10 @@
 """Decode attention: one new token a sequence reads its keys and values.
 
-seconds = (launch + ramp x KV bytes / (KV bytes + ramp_ratio x cache) + KV bytes / rate
+seconds = (launch + ramp x KV bytes / (KV bytes + ramp_ratio x cache) + read
            + query bytes / (query_ratio x bandwidth) + batch x kv_heads x kv_head_s) x exp(grid)
-rate = the lower of hbm_ratio x bandwidth and, for multi-head attention (one query head a KV head), whose contexts are
-not split, batch x kv_heads x unit_ratio x bandwidth / units
+read = (hbm^p + unit^p)^(1/p), hbm = KV bytes / (hbm_ratio x bandwidth), p = 8
+unit = KV bytes of one KV head of a sequence / (unit_ratio x bandwidth / units) for multi-head attention (one query head
+a KV head), whose contexts are not split; none else
 
 KV bytes are of context_tokens, or of least_tokens where those are more. At fixed batch and heads a function of the mean
 context alone. The grid's axes are ``context_tokens``, ``streams`` (batch x kv_heads) and ``group`` (query heads of a KV
@@ -20,8 +21,10 @@ import numpy as np
 
 from ctxsim.cost.curves.device import Device
 from ctxsim.cost.curves.grid import log_ratio
-from ctxsim.cost.curves.values import HALF_BYTES, Seconds, Sizes
+from ctxsim.cost.curves.values import HALF_BYTES, Seconds, Sizes, joined_s
 from ctxsim.spec.calibration import Fit
+
+_SHARPNESS = 8.0  # of the turn from few units to all bandwidth, as sharp as a fit can follow
 
 
 def decode_attention_s(
@@ -40,13 +43,14 @@ def decode_attention_s(
     """
     read_tokens = np.maximum(context_tokens, fit["least_tokens"])
     kv_bytes = working_set_bytes(batch, read_tokens, kv_heads, head_dim, kv_bytes_per_value)
-    unit_rate = batch * kv_heads * fit["unit_ratio"] / device.compute_units
-    share = np.where(np.equal(heads, kv_heads), np.minimum(fit["hbm_ratio"], unit_rate), fit["hbm_ratio"])
+    hbm_s = kv_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s)
+    unit_s = kv_bytes / (batch * kv_heads) * device.compute_units / (fit["unit_ratio"] * device.hbm_bytes_per_s)
+    read_s = joined_s(hbm_s, np.where(np.equal(heads, kv_heads), unit_s, 0.0), _SHARPNESS)
     query_bytes = 2 * HALF_BYTES * batch * heads * head_dim
     seconds = (
         fit["launch_s"]
         + fit["ramp_s"] * kv_bytes / (kv_bytes + fit["ramp_ratio"] * device.on_chip_cache_bytes)
-        + kv_bytes / (share * device.hbm_bytes_per_s)
+        + read_s
         + query_bytes / (fit["query_ratio"] * device.hbm_bytes_per_s)
         + batch * kv_heads * fit["kv_head_s"]
     )
