@@ -41,7 +41,7 @@ def fit_tables(folder: Path, name: str) -> CalibrationFile:
         "name": name,
         "hardware": plan.hardware,
         "description": plan.description,
-        "made_with": f'ctxsim.calibrate.fit_tables(folder, "{name}")',
+        "made_with": f"ctxsim calibrate {name} -o {name}.json",
         "sources": plan.sources,
         "fits": tuple(fits),
     }

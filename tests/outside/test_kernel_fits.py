@@ -68,24 +68,25 @@ def test_shapes_left_out_of_the_fit(outside_data, hardware, family, variant, tar
     assert covered >= 0.87
 
 
-@pytest.mark.parametrize(("hardware", "variant", "most_widths"), [(A100, "bf16-128", None), (H200, "bf16-128", 2.5)])
-def test_the_longest_decade_of_context(outside_data, hardware, variant, most_widths):
+BF16 = tuple(f"bf16-{head_dim}" for head_dim in (64, 128, 192, 256))
+
+
+@pytest.mark.parametrize(("hardware", "most_widths"), [(A100, 4.0), (H200, 2.5)])
+def test_the_longest_decade_of_context(outside_data, hardware, most_widths):
     """Fitted on up to 16K tokens of context, asked up to 131K; the band, too, is that of the shorter contexts alone.
 
-    ``most_widths``: of the band's mean half-width over the MAPE; None where the shorter contexts are too few to say how
-    little errors grow, and the band is wider than need be.
+    most_widths: of the band's mean half-width over the MAPE. The A100 misses the target of 2.5: contexts up to 2K, from
+    which its growth comes, do not show how slow 32 sequences are, and the band is wider than need be.
     """
-    found = evaluate(outside_data / "kernels", f"{hardware}-vllm", ("decode_attention",), (variant,))
+    found = evaluate(outside_data / "kernels", f"{hardware}-vllm", ("decode_attention",), BF16)
     found = found[found["split"] == "longest decade of context_tokens"]
     error = np.abs(found["predicted_s"] / found["measured_s"] - 1)
     covered = (error <= found["band_ratio"]).mean()
     widths = found["band_ratio"].mean() / error.mean()
-    print(
-        f"{hardware} {variant}: {len(found)} rows, MAPE {error.mean():.4f}, in band {covered:.3f}, {widths:.2f} widths"
-    )
+    print(f"{hardware}: {len(found)} rows, MAPE {error.mean():.4f}, in band {covered:.3f}, {widths:.2f} widths")
     assert error.mean() <= 0.06
     assert covered >= 0.9
-    assert most_widths is None or widths <= most_widths
+    assert widths <= most_widths
 
 
 def layer_errors(folder, fitted, asked):

@@ -24,8 +24,12 @@ from ctxsim.geometry import KV_DTYPES, ContextClass, Span
 from ctxsim.spec.calibration import Calibration, Family, Fit
 from ctxsim.spec.model import Attention, Layer
 from ctxsim.spec.scenario import Scenario
+from ctxsim.units import parse
 
 HALF_BYTES = 2
+CUSTOM_MOST_BYTES = parse("8 MiB", "bytes")
+"""vLLM's own all-reduce is not used for larger buffers (CustomAllreduce, max_size)."""
+
 EMBEDDING_PASSES = 2
 """A look-up reads a row and writes it."""
 
@@ -174,7 +178,8 @@ def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
 
     def price(tokens: int) -> float:
         sent = tokens * model.hidden_size * HALF_BYTES
-        return min(fit.scale * float(all_reduce_s(bench.device, fit, sent, ranks)) for fit in fits)
+        usable = [fit for fit in fits if fit.variant != "custom" or sent <= CUSTOM_MOST_BYTES] or fits
+        return min(fit.scale * float(all_reduce_s(bench.device, fit, sent, ranks)) for fit in usable)
 
     yield Tariff("all_reduce", "all_reduce", "tokens", reductions, price)
 
