@@ -41,7 +41,7 @@ _SMALL_KERNELS = (
     f"{_VIDUR}Meta-Llama-3-8B and 70B on an A100: each kernel's own time, one by one; the gaps between kernels of a "
     "CUDA graph are not in it"
 )
-_BORROWED = tuple((name, name) for name in ("embedding", "norm", "rotary", "activation"))
+_BORROWED = tuple((name, name) for name in ("embedding", "norm", "add", "rotary", "activation"))
 # vLLM writes new keys and values to the cache in a kernel of its own since 0.15 (pull request 25954); before that the
 # attention tables have it. It was not timed alone anywhere here: it moves rows of heads as the rotary embedding does.
 
@@ -128,7 +128,7 @@ PLANS = {
             Part(prefill.FORM, tables.read_windowed_prefill, "vllm"),
         ),
         sources={"vllm": f"{_AICONFIGURATOR}h200_sxm, vLLM 0.24, NCCL 2.29", "vidur": _SMALL_KERNELS},
-        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", (*_BORROWED, ("kv_write", "rotary")), "vidur"),),
+        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", (*_BORROWED, ("kv_store", "rotary")), "vidur"),),
     ),
     "a100-80gb-sxm-vidur": Plan(
         hardware="a100-80gb-sxm",

@@ -36,15 +36,19 @@ EMBEDDING_PASSES = 2
 """A look-up reads a row and writes it."""
 
 # The small kernels of a pass are those that vLLM runs one by one, or as torch.compile joins them
-# (vllm/model_executor/models/llama.py; docs.vllm.ai, design/fusions): in a layer two norms with their residual sums, the
-# rotary embedding, the write of keys and values to the cache, the activation; the embedding, and a norm after the last
-# layer. Not counted, as nothing here timed them: choosing experts, norms over heads, sampling. Newer engines join some
-# of these to each other, to the quantisation or to the all-reduce; what that saves is part of the spread.
+# (vllm/model_executor/models/llama.py; docs.vllm.ai, design/fusions): in a layer two norms with their residual sums,
+# the rotary embedding, the write of keys and values to the cache, the activation; the embedding, and a norm after the
+# last layer. Not counted, as nothing here timed them: choosing experts, norms over heads. Newer engines join some of
+# these to each other, to the quantisation or to the all-reduce; what that saves is part of the spread.
 NORMS = 2
 """Norms of a layer: before attention and before the feed-forward."""
 
 NORM_PASSES = 4
 """A norm that adds the residual reads both and writes both."""
+
+LONE_NORM_PASSES, ADD_PASSES = 2, 3
+"""Where residual sums were measured on their own, norms were measured without: a row is read and written; a sum reads
+two and writes one."""
 
 GATED_PASSES = 3
 """An activation reads gate and up and writes one."""
@@ -155,11 +159,17 @@ def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
         yield from _moved(bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
-        yield from _moved(bench, "norms", "norm", 1, NORM_PASSES * model.hidden_size)
+        yield from _norms(bench, 1, model.hidden_size)
     for layer, number in model.layer_counts.items():
-        yield from _moved(bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
+        yield from _norms(bench, NORMS * number, model.hidden_size)
         for operation, values in _by_rank(layer, ranks).items():
             yield from _moved(bench, operation, operation, number, values)
+
+
+def _norms(bench: Bench, runs: int, width: int) -> Iterator[Tariff]:
+    apart = bench.calibration.fit("elementwise", "add") is not None
+    yield from _moved(bench, "norms", "norm", runs, (LONE_NORM_PASSES if apart else NORM_PASSES) * width)
+    yield from _moved(bench, "norms", "add", runs, ADD_PASSES * width)
 
 
 def _moved(bench: Bench, operation: str, variant: str, runs: int, values: float) -> Iterator[Tariff]:
@@ -176,7 +186,7 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
         mixer = layer.mixer
         kv_heads = max(1, mixer.num_kv_heads / ranks)
         values["rotary"] = 2 * (mixer.num_heads / ranks + kv_heads) * mixer.qk_head_dim
-        values["kv_write"] = 2 * kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
+        values["kv_store"] = 2 * kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
     dense = (m for m in layer.feed_forward if m.products and m.experts == 1 and m.operation != "router")
     widths = [m.products[-1].inputs for m in dense]
     if widths:
