@@ -42,7 +42,7 @@ FORM = Form(
 )
 FOUR_BIT = replace(
     FORM,
-    splits=by_columns("intermediate", "local_experts"),
-    left_out="cuts of one model (all rows of one share of its experts)",
+    splits=by_columns("intermediate"),
+    left_out="cuts of one model (all rows of one width of its experts)",
 )
 """Four-bit weights were measured of one model or two, so that only cuts of them can be left out."""

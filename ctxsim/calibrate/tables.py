@@ -84,7 +84,8 @@ def read_all_reduce(folder: Path) -> pd.DataFrame:
 def read_experts(folder: Path) -> pd.DataFrame:
     """Routed experts; variants by number format of the weights. Tokens over experts by a mild power law.
 
-    mxfp4: the kernels of gpt-oss, which are not those of other models.
+    mxfp4: the kernels of gpt-oss, which are not those of other models. Experts spread over groups of accelerators are
+    left aside: they were timed on the busiest group, and no scenario spreads them.
     """
     names = {
         "moe_dtype": "variant", "num_tokens": "tokens", "hidden_size": "hidden", "inter_size": "intermediate",
@@ -94,6 +95,7 @@ def read_experts(folder: Path) -> pd.DataFrame:
     rows = read_table(folder, "moe/*/*/moe_perf.parquet", names)
     rows = rows[rows["variant"].isin(list(_EXPERTS)) & (rows["distribution"] == _DISTRIBUTION)]
     rows = rows[(rows["variant"] != _MXFP4) | rows["kernel"].str.contains("gptoss")]
+    rows = rows[rows["groups"] == 1]
     variant = rows["variant"].map(_EXPERTS)
     return framed(
         rows,
@@ -101,7 +103,7 @@ def read_experts(folder: Path) -> pd.DataFrame:
         dtype=variant.map({name: dtype for name, (dtype, _) in EXPERT_FORMATS.items()}),
         variant=variant,
         intermediate=rows["intermediate"] / rows["shards"],
-        local_experts=rows["experts"] / rows["groups"],
+        local_experts=rows["experts"],
     )
 
 

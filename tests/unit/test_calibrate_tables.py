@@ -58,10 +58,10 @@ def test_windows_are_variants_of_their_own_and_count_as_context_once_they_are_fu
 
 
 def test_experts_by_format_and_those_of_gpt_oss_by_their_own_kernels(tmp_path):
-    formats = ["bfloat16", "fp8_block", "int4_wo", "w4a16_mxfp4", "w4a16_mxfp4", "nvfp4"]
+    formats = ["bfloat16", "fp8_block", "int4_wo", "w4a16_mxfp4", "w4a16_mxfp4", "fp8"]
     write(
         tmp_path, "moe/vllm/1/moe_perf.parquet", moe_dtype=formats, num_tokens=[8] * 6, hidden_size=[64] * 6,
-        inter_size=[96] * 6, topk=[2] * 6, num_experts=[16] * 6, moe_tp_size=[4] * 6, moe_ep_size=[2] * 6,
+        inter_size=[96] * 6, topk=[2] * 6, num_experts=[16] * 6, moe_tp_size=[4] * 6, moe_ep_size=[1] * 5 + [2],
         distribution=["power_law_1.01"] * 6, latency=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
         kernel_source=["triton", "cutlass", "marlin", "gptossmxfp4moe", "marlin", "cutlass"],
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_experts_by_format_and_those_of_gpt_oss_by_their_own_kernels(tmp_path):
         "int4": ("bf16", 3e-3),
         "mxfp4": ("bf16", 4e-3),
     }
-    assert (rows[["intermediate", "local_experts"]].to_numpy() == [24.0, 8.0]).all()
+    assert (rows[["intermediate", "local_experts"]].to_numpy() == [24.0, 16.0]).all()
 
 
 def test_messages_count_two_bytes_an_element_and_custom_ends_where_nccl_takes_over(tmp_path):
