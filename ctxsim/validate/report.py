@@ -37,11 +37,11 @@ SERVERS = (
     "TFLOP/s, github.com/stas00/ml-engineering); prompts that were cached would explain it."
 )
 OTHER_SERVERS = (
-    "The same for models with experts, latent, sparse or linear attention; KV in fp8. They have no target. Not modelled: "
-    "drafts of several tokens, experts spread over accelerators (the rows of Qwen3.5), checkpoints of which only the "
-    "experts have four bits (Kimi-K2.5), what a host takes for each iteration and request (TTFT of short prompts), and "
-    "products with scales for blocks. vLLM 0.12 takes 51 to 59 ms for a token of Qwen3-235B on two accelerators, with 4 "
-    "clients as with 20: nothing that scales with work."
+    "The same for models with experts, latent, sparse or linear attention; KV in fp8. They have no target. Not "
+    "modelled: drafts of several tokens, experts spread over accelerators (the rows of Qwen3.5), checkpoints of which "
+    "only the experts have four bits (Kimi-K2.5), what a host takes for each iteration and request (TTFT of short "
+    "prompts), and products with scales for blocks. vLLM 0.12 takes 51 to 59 ms for a token of Qwen3-235B on two "
+    "accelerators, with 4 clients as with 20: nothing that scales with work."
 )
 GROUPS = ("backend", "model", "kv_dtype", "latency")
 
