@@ -8,7 +8,7 @@ import pytest
 from cost_scenarios import most_ranks, scenario
 from support.calibrations import FITS, calibrated, calibration, fits
 
-from ctxsim.cost import CostModel
+from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.cost.calibrated.bands import GUESS_FACTOR, family_spreads
 from ctxsim.cost.calibrated.experts import experts_fit
 from ctxsim.cost.curves import (
@@ -214,6 +214,9 @@ def test_windows_that_are_not_full_are_attention_to_all() -> None:
         found, full = (seconds_of(one, one.batch(1, context - 1)) for one in (cost, plain))
         assert found["attention sliding 4096 decode"] == pytest.approx(times * full["attention sliding 4096 decode"])
         assert found["attention full decode"] == full["attention full decode"]
+    jumped = sum(course_s(cost.law(batch), n) for batch, n in repetitions(cost.spans, 6000, 500, 1))
+    single = sum(next(iter(cost.law(cost.batch(1, at)))).first_s for at in range(500, 6500))
+    assert jumped == pytest.approx(single, rel=1e-9)
 
 
 def test_what_was_measured_elsewhere_has_twice_the_spread() -> None:
