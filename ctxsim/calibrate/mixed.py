@@ -51,7 +51,7 @@ FORM = Form(
     axes=(
         ("context_tokens", tuple(2.0**power for power in range(4, 15))),
         ("tiles", tuple(2.0**power for power in range(5, 13))),
-        ("chunk_tokens", (16.0, 64.0, 256.0, 1024.0, 2048.0)),
+        ("chunk_tokens", tuple(2.0**power for power in (4, 6, 8, 10, 11))),
     ),
     grid_quantities=_grid_quantities,
 )

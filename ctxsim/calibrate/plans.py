@@ -163,8 +163,9 @@ PLANS = {
             Part(mixed.FORM, llmservingsim.read_mixed, "vllm"),
         ),
         sources={
-            "vllm": "LLMServingSim, github.com/casys-kaist/LLMServingSim at 5daddb21, measured profile of an RTX PRO 6000 "
-            "Blackwell Server Edition, vLLM 0.19, CUDA 13.0 (2026-04-24), Llama-3.1-8B in bf16, one accelerator",
+            "vllm": "LLMServingSim, github.com/casys-kaist/LLMServingSim at 5daddb21, measured profile of an RTX "
+            "PRO 6000 Blackwell Server Edition, vLLM 0.19, CUDA 13.0 (2026-04-24), Llama-3.1-8B in bf16, one "
+            "accelerator",
         },
     ),
 }  # fmt: skip

@@ -7,7 +7,7 @@ seconds = (joined(waves x (tile_s + walk), read) + empty x empty_s / units) x ex
 waves   = tiles / units + tail_ratio, at least 1; tiles = batch x heads
 walk    = context x TILE_QUERIES x 4 head_dim FLOP / (flop_ratio x peak / units), one tile's
 read    = KV bytes x (1 + (rounds - 1) x missed) / (hbm_ratio x bandwidth)
-rounds  = batch x group / units, from 1 to group: query heads of a KV head that run one after another
+rounds  = batch x group / units, from 1 to group: query heads of a KV head (group) that run one after another
 missed  = s^8 / (1 + s^8), s = KV bytes of one KV head over the batch / (cache_ratio x on-chip cache)
 empty   = tiles x (ceil(chunk / TILE_QUERIES) - 1): tiles that find nothing to do
 
@@ -54,7 +54,7 @@ def mixed_attention_s(
     walk_s = walk_flop / (fit["flop_ratio"] * device.peak("bf16") / units)
     head_bytes = 2 * kv_bytes_per_value * batch * context_tokens * head_dim
     fill = (head_bytes / (fit["cache_ratio"] * device.on_chip_cache_bytes)) ** _CACHE_SHARPNESS
-    rounds = np.clip(tiles / kv_heads / units, 1.0, np.asarray(heads, float) / kv_heads)
+    rounds = np.maximum(1.0, np.minimum(tiles / units, heads) / kv_heads)
     read_bytes = kv_heads * head_bytes * (1 + (rounds - 1) * fill / (1 + fill))
     read_s = read_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s)
     empty = tiles * (np.ceil(np.asarray(chunk_tokens, float) / TILE_QUERIES) - 1)
