@@ -21,6 +21,10 @@ FITS: dict[str, dict[str, float]] = {
         "launch_s": 4e-6, "flop_ratio": 0.6, "lag_tokens": 64.0, "tail_ratio": 0.5, "slowdown_ratio": 0.07,
         "slowdown_s": 0.01, "query_ratio": 1.0, "kv_ratio": 0.3, "token_s": 1e-9,
     },
+    "mixed_attention": {
+        "tile_s": 3e-6, "empty_s": 4e-7, "tail_ratio": 0.1, "flop_ratio": 0.6, "hbm_ratio": 0.7, "cache_ratio": 1.0,
+        "sharpness": 2.0,
+    },
     "elementwise": {"launch_s": 3e-6, "hbm_ratio": 0.8},
     "all_reduce": {
         f"{protocol}_{name}": value
@@ -32,7 +36,8 @@ FITS: dict[str, dict[str, float]] = {
 VARIANTS = {
     "decode_attention": ("bf16-64", "bf16-128"),
     "prefill_attention": ("bf16-64", "bf16-128"),
-    "elementwise": ("embedding", "norm", "rotary", "activation"),
+    "mixed_attention": ("bf16-64", "bf16-128"),
+    "elementwise": ("embedding", "norm", "rotary", "activation", "sampler"),
     "all_reduce": ("nccl",),
     "host": ("engine",),
 }

@@ -77,4 +77,9 @@ def _attention(
         yield decode, {**shape, "batch": 1, "context_tokens": context_tokens}
     prefill = attention_fit(scenario.calibration, "prefill_attention", kv_dtype, head_dim)
     if prefill is not None:
-        yield prefill, {**shape, "batch": 1, "new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)}
+        past_tokens = max(0, context_tokens - chunk)
+        about = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
+        yield prefill, {**shape, "batch": 1, **about}
+    mixed = attention_fit(scenario.calibration, "mixed_attention", kv_dtype, head_dim)
+    if mixed is not None:
+        yield mixed, {**shape, "batch": 1, "context_tokens": context_tokens}
