@@ -22,7 +22,7 @@ SIZE_COLUMNS = (
 
 MODULE_COLUMNS = (
     "latent_dim", "rope_dim", "key_dim", "value_dim", "top_k", "index_heads", "index_dim", "projection_weights",
-    "tokens", "hidden", "intermediate", "experts", "local_experts", "sequences",
+    "tokens", "hidden", "intermediate", "experts", "local_experts", "sequences", "beside_s",
 )  # fmt: skip
 """Sizes that only tables of whole modules, and of hosts, have."""
 

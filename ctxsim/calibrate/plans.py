@@ -17,13 +17,15 @@ from ctxsim.calibrate import (
     host,
     latent,
     linear,
+    llmservingsim,
+    mixed,
     modules,
     prefill,
     sparse,
     tables,
     vidur,
 )
-from ctxsim.calibrate.form import Form
+from ctxsim.calibrate.form import Form, every_row
 from ctxsim.calibrate.splits import by_columns
 from ctxsim.errors import Fault, SpecError, nearest
 from ctxsim.spec.calibration import Family
@@ -32,6 +34,32 @@ Reader = Callable[[Path], pd.DataFrame]
 
 VIDUR_GEMM = replace(gemm.FORM, axes=(), splits=by_columns("n", "k"), left_out="products (all rows of one n and k)")
 """Vidur has few products, of two models: what they leave over says nothing of others, and makes no grid."""
+
+_DENSE_M = (1.0, 16.0, *(32.0 * count for count in range(1, 9)), *(128.0 * count for count in range(3, 17)))
+ONE_MODEL = {
+    "gemm": replace(
+        gemm.FORM,
+        axes=(("m", _DENSE_M), *gemm.FORM.axes[1:]),
+        splits=by_columns("n", "k"),
+        left_out="products (all rows of one n and k)",
+    ),
+    "elementwise": replace(elementwise.FORM, axes=(("moved_bytes", tuple(2.0**power for power in range(12, 31))),)),
+    "decode_attention": replace(
+        decode.FORM, splits=by_columns("batch"), left_out="numbers of sequences", weights=every_row
+    ),
+    "prefill_attention": replace(
+        prefill.FORM,
+        splits=by_columns("new_tokens"),
+        left_out="sizes of chunks",
+        grown="context_tokens",
+        ranged=("new_tokens", "context_tokens"),
+    ),
+}
+"""Forms for dense tables of one model's shapes, whose kernels ran in the sequence of a layer.
+
+Whole geometries cannot be left out: there is one. Every row of decode attention counts, as what other kernels read in
+between leaves nothing of its keys and values in the cache.
+"""
 
 _AICONFIGURATOR = (
     "NVIDIA aiconfigurator, github.com/ai-dynamo/aiconfigurator at 095f58a5 (2026-08-21), measured kernel tables, "
@@ -144,6 +172,23 @@ PLANS = {
             "layers": f"{_VIDUR}Meta-Llama-3-8B and 70B",
             "network": f"{_VIDUR}an A100 DGX's network",
             "host": f"{_VIDUR}vLLM's host on an A100 machine (2024), six models",
+        },
+    ),
+    "rtx-pro-6000-vllm": Plan(
+        hardware="rtx-pro-6000",
+        folder="../serving/llmservingsim/RTXPRO6000/Llama-3.1-8B/kernels",
+        description="RTX PRO 6000, kernels of vLLM 0.19 in the layers of Llama-3.1-8B, prompts in chunks after a past.",
+        parts=(
+            Part(ONE_MODEL["gemm"], llmservingsim.read_gemm, "vllm"),
+            Part(ONE_MODEL["elementwise"], llmservingsim.read_elementwise, "vllm"),
+            Part(ONE_MODEL["decode_attention"], llmservingsim.read_decode, "vllm"),
+            Part(ONE_MODEL["prefill_attention"], llmservingsim.read_prefill, "vllm"),
+            Part(mixed.FORM, llmservingsim.read_mixed, "vllm"),
+        ),
+        sources={
+            "vllm": "LLMServingSim, github.com/casys-kaist/LLMServingSim at 5daddb21, measured profile of an RTX "
+            "PRO 6000 Blackwell Server Edition, vLLM 0.19, CUDA 13.0 (2026-04-24), Llama-3.1-8B in bf16, one "
+            "accelerator",
         },
     ),
 }  # fmt: skip

@@ -25,8 +25,8 @@ from ctxsim.spec.validation import FieldError, Spec, validate
 SCHEMA = "ctxsim.calibration/1"
 
 Family = Literal[
-    "gemm", "decode_attention", "prefill_attention", "latent_decode", "latent_prefill", "experts", "linear_attention",
-    "sparse_attention", "elementwise", "all_reduce", "copy", "host",
+    "gemm", "decode_attention", "prefill_attention", "mixed_attention", "latent_decode", "latent_prefill", "experts",
+    "linear_attention", "sparse_attention", "elementwise", "all_reduce", "copy", "host",
 ]  # fmt: skip
 """Kinds of operations that have a form of their own."""
 

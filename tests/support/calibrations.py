@@ -33,6 +33,10 @@ FITS: dict[str, dict[str, float]] = {
         "launch_s": 3e-5, "expert_s": 1e-8, "padding_rows": 10.0, "flop_ratio": 0.5, "hbm_ratio": 0.8,
         "activation_ratio": 0.4, "sharpness": 3.0,
     },
+    "mixed_attention": {
+        "tile_s": 3e-6, "empty_s": 4e-7, "tail_ratio": 0.1, "flop_ratio": 0.6, "hbm_ratio": 0.7, "cache_ratio": 1.0,
+        "sharpness": 2.0,
+    },
     "elementwise": {"launch_s": 3e-6, "hbm_ratio": 0.8},
     "all_reduce": {
         f"{protocol}_{name}": value
@@ -49,7 +53,8 @@ VARIANTS = {
     "sparse_attention": ("prefill-bf16-bf16", "decode-bf16-bf16", "prefill-bf16-fp8", "decode-bf16-fp8"),
     "linear_attention": ("chunked", "recurrent"),
     "experts": ("bf16", "fp8_block"),
-    "elementwise": ("embedding", "norm", "rotary", "activation"),
+    "mixed_attention": ("bf16-64", "bf16-128"),
+    "elementwise": ("embedding", "norm", "rotary", "activation", "sampler"),
     "all_reduce": ("nccl",),
     "host": ("engine",),
 }

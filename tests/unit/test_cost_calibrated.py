@@ -17,14 +17,14 @@ from ctxsim.cost.calibrated.compiling import attention_fit
 from ctxsim.cost.calibrated.intervals import TWO_SIDED_90, intervals
 from ctxsim.cost.calibrated.kernels import CONTEXT_KNOTS, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
-from ctxsim.cost.curves import Device, decode_attention_s, gemm_s
+from ctxsim.cost.curves import Device, decode_attention_s, elementwise_s, gemm_s
 from ctxsim.cost.topology import HBM
 from ctxsim.cost.transfers import CopySetup
 from ctxsim.geometry import UNBOUNDED, BatchTotals, Span
 from ctxsim.spec.calibration import load_calibration
 from ctxsim.spec.catalog import names
 from ctxsim.spec.models import load_model
-from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.scenario import Scenario, load_scenario
 
 MODELS = names("model")
 A100 = "a100-80gb-sxm"
@@ -80,6 +80,29 @@ def test_beyond_the_last_knot_the_line_goes_on() -> None:
     kernel = decode_kernel("decode", 0, lambda sequences, context: 3 * context)
     stretch = kernel.at(decode_batch(1, 2.0 * CONTEXT_KNOTS[-1], 1), 0)
     assert stretch == pytest.approx((6 * CONTEXT_KNOTS[-1], 3, UNBOUNDED))
+
+
+def test_decode_beside_chunks_has_a_price_of_its_own() -> None:
+    """Two sequences at 1,024 beside two chunks of 150 each: three tiles of 64 queries; alone as ever."""
+    kernel = decode_kernel(
+        "decode", 0, lambda sequences, context: 1.0, lambda *key: 100 * key[0] + 10 * key[1] + key[2]
+    )
+    beside = BatchTotals(4, 302, 2, [0.0], [0.0], [2.0 * 1024], [2.0])
+    assert kernel.at(beside, 0) == pytest.approx((200 + 30 + 1024, 1, 2048 - 1024))
+    assert kernel.at(decode_batch(2, 2 * 1024, 2), 0).seconds == 1
+    unmeasured = decode_kernel("decode", 0, lambda sequences, context: 1.0)
+    assert unmeasured.at(beside, 0).seconds == 1
+
+
+def test_everything_measured_of_the_rtx_pro_6000_has_a_price() -> None:
+    """The sampler too, once a pass by the logits of its sequences, in bf16."""
+    of = load_scenario("rtx-pro-6000-chat")
+    assert of.calibration is not None
+    cost, sampler = CostModel(of), of.calibration.fit("elementwise", "sampler")
+    assert cost.unpriced == ()
+    assert sampler is not None
+    seconds = {row.name: row.seconds for row in cost.breakdown(cost.batch(1, 1000, sequences=8))}
+    assert seconds["sampler"] == elementwise_s(Device.of(of.hardware), sampler, 8 * 128_256 * 2)
 
 
 def test_kernels_of_the_other_phase_take_no_time() -> None:
@@ -176,7 +199,8 @@ def test_spreads_are_those_of_the_widest_shape_and_double_for_a_guess() -> None:
     of = calibrated(scenario("llama-3.1-8b", A100))
     assert of.calibration is not None
     spreads = family_spreads(of, 50_000)
-    assert spreads == dict.fromkeys(("gemm", "decode_attention", "prefill_attention", "elementwise", "host"), 0.05)
+    attention = ("decode_attention", "prefill_attention", "mixed_attention")
+    assert spreads == dict.fromkeys(("gemm", *attention, "elementwise", "host"), 0.05)
     guess = replace(of, calibration=calibration(hardware="h200-sxm"))
     assert family_spreads(guess, 50_000) == dict.fromkeys(spreads, GUESS_FACTOR * 0.05)
 

@@ -238,7 +238,7 @@ def test_what_was_measured_elsewhere_has_twice_the_spread() -> None:
 
 def test_every_family_that_prices_something_has_a_spread() -> None:
     expected = {"gemm", "elementwise", "all_reduce", "host"}
-    attention = {"decode_attention", "prefill_attention"}
+    attention = {"decode_attention", "prefill_attention", "mixed_attention"}
     for model, families in (
         ("deepseek-v3", {"latent_decode", "latent_prefill", "experts"}),
         ("deepseek-v3.2", {"sparse_attention", "experts"}),

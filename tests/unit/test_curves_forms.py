@@ -18,6 +18,7 @@ from ctxsim.cost.curves import (
     latent_decode_s,
     latent_prefill_s,
     linear_attention_s,
+    mixed_attention_s,
     prefill_attention_s,
     sparse_attention_s,
 )
@@ -42,6 +43,10 @@ FITS = {
     "prefill_attention": {
         "launch_s": 1e-5, "flop_ratio": 0.6, "lag_tokens": 30.0, "tail_ratio": 0.3, "slowdown_ratio": 0.1,
         "slowdown_s": 5e-3, "token_s": 1e-9, "query_ratio": 0.5, "kv_ratio": 0.5,
+    },
+    "mixed_attention": {
+        "tile_s": 3e-6, "empty_s": 4e-7, "tail_ratio": 0.1, "flop_ratio": 0.6, "hbm_ratio": 0.7, "cache_ratio": 1.0,
+        "sharpness": 2.0,
     },
     "all_reduce": {
         "small_latency_s": 5e-6, "small_hop_s": 1e-7, "small_ratio": 0.2, "medium_latency_s": 1e-5,
@@ -82,6 +87,7 @@ CALLS = {
     "gemm": (lambda d, f, m, n, k: gemm_s(d, f, "bf16", m, n, k), (100, 4096, 4096)),
     "decode_attention": (decode_attention_s, (8, 8000, 32, 8, 128)),
     "prefill_attention": (prefill_attention_s, (2, 3000, 5000, 32, 8, 128)),
+    "mixed_attention": (mixed_attention_s, (8, 8000, 512, 32, 8, 128)),
     "all_reduce": (all_reduce_s, (3e6, 4)),
     "elementwise": (elementwise_s, (1e6,)),
     "latent_decode": (latent_decode_s, (8, 8000, 64, 512, 64, 1e8)),
@@ -180,6 +186,30 @@ def test_a_window_bounds_prefill_and_a_wide_one_does_not():
     assert narrow < prefill(1.0, 65536.0) / 15
     twice = prefill(1.0, 131072.0, window=1000.0, slowdown_ratio=1e-9)
     assert twice == pytest.approx(2 * narrow, rel=0.05)
+
+
+def mixed(batch, context, chunk=64.0, heads=32, kv_heads=8, **changes):
+    return mixed_attention_s(DEVICE, fit("mixed_attention", **changes), batch, context, chunk, heads, kv_heads, 128)
+
+
+def test_a_decoding_sequence_beside_a_chunk_walks_its_context_once_a_query_head():
+    """One tile of 64 queries on one of 100 units of 3 TFLOP/s at 0.6: 32,768 FLOP a key; a full wave is no longer."""
+    walk_s = 10_000 * 64 * 4 * 128 / (0.6 * 3e12)
+    assert mixed(1, 10_000, hbm_ratio=1e9) == pytest.approx(3e-6 + walk_s, rel=1e-6)
+    assert mixed(2, 10_000, hbm_ratio=1e9) == pytest.approx(3e-6 + walk_s, rel=1e-6)
+    assert mixed(200, 10_000, hbm_ratio=1e9) == pytest.approx((64 + 0.1) * (3e-6 + walk_s), rel=1e-6)
+
+
+def test_query_heads_read_again_what_the_cache_has_lost():
+    """200 sequences, four query heads a KV head one after another: read once if in the cache, else four times."""
+    still = {"flop_ratio": 1e9, "tile_s": 0.0}
+    read_s = 200 * 10_000 * 8 * 128 * 4 / (0.7 * 2e12)
+    assert mixed(200, 10_000, cache_ratio=1e6, **still) == pytest.approx(read_s, rel=1e-6)
+    assert mixed(200, 10_000, cache_ratio=1e-6, **still) == pytest.approx(4 * read_s, rel=1e-6)
+
+
+def test_long_chunks_launch_tiles_that_find_nothing_to_do():
+    assert mixed(10, 100, 640.0) - mixed(10, 100, 64.0) == pytest.approx(10 * 32 * 9 * 4e-7 / 100)
 
 
 def test_causal_pairs_by_hand():

@@ -115,9 +115,12 @@ def _attention(scenario: Scenario, mixer: Attention, chunk: int, context_tokens:
     shape = {"heads": heads, "kv_heads": kv_heads, "head_dim": mixer.qk_head_dim}
     window = mixer.window_tokens if mixer.kind == "sliding" else None
     reach = context_tokens if window is None else min(context_tokens, window)
+    past_tokens = max(0, context_tokens - chunk)
+    prompt = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
     asked: tuple[tuple[Family, Mapping[str, float]], ...] = (
         ("decode_attention", {"batch": 1, "context_tokens": reach}),
-        ("prefill_attention", {"batch": 1, "new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)}),
+        ("prefill_attention", {"batch": 1, **prompt}),
+        ("mixed_attention", {"batch": 1, "context_tokens": reach}),
     )
     for family, quantities in asked:
         fit = attention_fit(scenario.calibration, family, kv_dtype, mixer.qk_head_dim, window)

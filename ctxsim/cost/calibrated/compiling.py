@@ -10,7 +10,7 @@ from ctxsim.cost.calibrated.bench import Bench
 from ctxsim.cost.calibrated.experts import priced_experts
 from ctxsim.cost.calibrated.kernels import Kernel, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.modules import module_kernel, priced_modules
-from ctxsim.cost.calibrated.products import RankProduct, rank_products
+from ctxsim.cost.calibrated.products import Per, RankProduct, rank_products
 from ctxsim.cost.calibrated.states import priced_states
 from ctxsim.cost.calibrated.tariffs import Priced, Tariff
 from ctxsim.cost.compiling import attention_name
@@ -20,8 +20,10 @@ from ctxsim.cost.curves import (
     elementwise_s,
     gemm_s,
     host_s,
+    mixed_attention_s,
     prefill_attention_s,
 )
+from ctxsim.cost.curves.mixed import TILE_QUERIES
 from ctxsim.geometry import KV_DTYPES, ContextClass, Span
 from ctxsim.spec.calibration import WINDOWED, Calibration, Family, Fit
 from ctxsim.spec.model import Attention, Layer
@@ -118,7 +120,17 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
             )
             return c.layers * fit.scale * float(seconds)
 
-        return None if whole is None else decode_kernel(name, index, decode_s)
+        mixed = attention_fit(bench.calibration, "mixed_attention", kv_dtype, head_dim)
+
+        def beside_s(sequences: float, tiles: float, context: float) -> float:
+            assert mixed is not None
+            chunk, context = tiles * TILE_QUERIES, max(1.0, context)
+            seconds = mixed_attention_s(
+                bench.device, mixed, sequences, context, chunk, heads, kv_heads, head_dim, value_bytes
+            )
+            return c.layers * mixed.scale * float(seconds)
+
+        return None if whole is None else decode_kernel(name, index, decode_s, None if mixed is None else beside_s)
     fit = attention_fit(bench.calibration, "prefill_attention", kv_dtype, head_dim, window)
 
     def prefill_s(chunks: float, new: float, past: float) -> float:
@@ -155,7 +167,7 @@ def _nearest_fit(
 
 
 def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
-    """Embedding, norms with their residual sums, rotary embedding, writes to the KV cache, activation functions."""
+    """Embedding, norms with residual sums, rotary embedding, writes to the KV cache, activations, the sampler."""
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
         yield from _moved(bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
@@ -164,6 +176,7 @@ def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
         yield from _norms(bench, NORMS * number, model.hidden_size)
         for operation, values in _by_rank(layer, ranks).items():
             yield from _moved(bench, operation, operation, number, values)
+    yield from _moved(bench, "sampler", "sampler", 1, model.vocab_size, "sequences")
 
 
 def _norms(bench: Bench, runs: int, width: int) -> Iterator[Tariff]:
@@ -172,11 +185,13 @@ def _norms(bench: Bench, runs: int, width: int) -> Iterator[Tariff]:
     yield from _moved(bench, "norms", "add", runs, ADD_PASSES * width)
 
 
-def _moved(bench: Bench, operation: str, variant: str, runs: int, values: float) -> Iterator[Tariff]:
-    """An operation that moves so many values a token; nothing where it was not measured."""
+def _moved(
+    bench: Bench, operation: str, variant: str, runs: int, values: float, per: Per = "tokens"
+) -> Iterator[Tariff]:
+    """An operation that moves so many values a token, or a sequence; nothing where it was not measured."""
     fit = bench.calibration.fit("elementwise", variant)
     if fit is not None:
-        yield Tariff(operation, "elementwise", "tokens", runs, partial(_moved_s, bench, fit, HALF_BYTES * values))
+        yield Tariff(operation, "elementwise", per, runs, partial(_moved_s, bench, fit, HALF_BYTES * values))
 
 
 def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
@@ -194,8 +209,8 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
     return values
 
 
-def _moved_s(bench: Bench, fit: Fit, bytes_per_token: float, tokens: int) -> float:
-    return fit.scale * float(elementwise_s(bench.device, fit, tokens * bytes_per_token))
+def _moved_s(bench: Bench, fit: Fit, bytes_each: float, number: int) -> float:
+    return fit.scale * float(elementwise_s(bench.device, fit, number * bytes_each))
 
 
 def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple, Protocol
 
+from ctxsim.cost.curves.mixed import TILE_QUERIES
 from ctxsim.geometry import UNBOUNDED, BatchTotals, Span
 
 CONTEXT_KNOTS = (0, *(2**k for k in range(4, 25)))
@@ -70,19 +71,28 @@ class _Knots:
 
 @dataclass(frozen=True, slots=True)
 class DecodeKernel:
-    """One new token for each of a number of sequences; knots price (sequences, mean context)."""
+    """One new token for each of a number of sequences; knots price (sequences, mean context).
+
+    beside: what they add to the kernel of chunks in the same batch, by (sequences, tiles of a mean chunk, mean
+    context); None where chunks make no difference, or it was not measured.
+    """
 
     operation: str
     span: int
     knots: _Knots
+    beside: _Knots | None = None
 
     def at(self, batch: BatchTotals, start: int) -> Stretch:
         """See Kernel."""
         sequences, touched, growth = batch.decode_tokens, batch.touched[self.span], batch.touched_growth[self.span]
         if not touched:
             return NOTHING
-        stretch = self.knots.at((touched + start * growth) / sequences, growth / sequences, (sequences,))
-        return _later(stretch, start)
+        context, growth = (touched + start * growth) / sequences, growth / sequences
+        chunks = batch.sequences - sequences
+        if chunks and self.beside is not None:
+            tiles = ceil((batch.new_tokens - sequences) / chunks / TILE_QUERIES)
+            return _later(self.beside.at(context, growth, (sequences, tiles)), start)
+        return _later(self.knots.at(context, growth, (sequences,)), start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +130,14 @@ def _later(stretch: Stretch, start: int) -> Stretch:
     return Stretch(stretch.seconds, stretch.growth_s, start + stretch.until)
 
 
-def decode_kernel(operation: str, span: int, price: Callable[[float, float], float]) -> DecodeKernel:
-    """A kernel priced by seconds of (sequences, mean context tokens)."""
-    return DecodeKernel(operation, span, _Knots(price))
+def decode_kernel(
+    operation: str,
+    span: int,
+    price: Callable[[float, float], float],
+    beside: Callable[[float, float, float], float] | None = None,
+) -> DecodeKernel:
+    """A kernel priced by seconds of (sequences, mean context tokens), beside chunks by what DecodeKernel says."""
+    return DecodeKernel(operation, span, _Knots(price), None if beside is None else _Knots(beside))
 
 
 def prefill_kernel(

@@ -15,6 +15,7 @@ from ctxsim.cost.curves.grid import log_ratio
 from ctxsim.cost.curves.host import host_s
 from ctxsim.cost.curves.latent import latent_decode_s, latent_prefill_s
 from ctxsim.cost.curves.linear import linear_attention_s
+from ctxsim.cost.curves.mixed import mixed_attention_s
 from ctxsim.cost.curves.prefill import prefill_attention_s
 from ctxsim.cost.curves.sparse import sparse_attention_s
 
@@ -30,6 +31,7 @@ __all__ = [
     "latent_prefill_s",
     "linear_attention_s",
     "log_ratio",
+    "mixed_attention_s",
     "prefill_attention_s",
     "sparse_attention_s",
 ]
