@@ -9,10 +9,10 @@ import pandas as pd
 
 from ctxsim.calibrate import frames
 from ctxsim.calibrate.form import Fitted, Form, fit_form
-from ctxsim.calibrate.leave_out import Judged, judge, longest_decade_predictions, predicted, shorter
-from ctxsim.calibrate.plans import Part, Plan, plan_of
+from ctxsim.calibrate.leave_out import Judged, judge, longest_decade_predictions, shorter
+from ctxsim.calibrate.plans import Loan, Part, Plan, plan_of
 from ctxsim.cost.curves import Device
-from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range
+from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range, read_calibration
 from ctxsim.spec.hardware import load_hardware
 
 _DIGITS = 6
@@ -36,6 +36,7 @@ def fit_tables(folder: Path, name: str) -> CalibrationFile:
         fitted = fit_form(part.form, device, variant, rows)
         judged, _ = judge(part.form, device, variant, rows)
         fits.append(_fit_file(part, fitted, judged))
+    fits += [fit for loan in plan.loans for fit in _borrowed(loan)]
     contents = {
         "schema": SCHEMA,
         "name": name,
@@ -52,8 +53,8 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     """Predictions of whole shapes, and of the longest decades, by fits without them; columns EVALUATED.
 
     ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes together; that of
-    the longest decade only from what is shorter, its growth from the longest decade of that. Sliding windows are
-    predicted by the fit of full attention, with its band. ``families``, ``variants``: () for all.
+    the longest decade only from what is shorter, its growth from the longest decade of that. ``families``,
+    ``variants``: () for all.
     """
     plan = plan_of(name)
     device = Device.of(load_hardware(plan.hardware))
@@ -62,10 +63,6 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
         if _asked(part.form.family, families) and _asked(variant, variants):
             judged, within = judge(part.form, device, variant, rows)
             parts += [_banded(judged, within), *_longest(part.form, device, variant, rows)]
-            if part.beside:
-                others = frames.of(part.beside(folder / plan.folder), part.form.family, variant)
-                fit = fit_form(part.form, device, variant, rows).fit
-                parts.append(_banded(judged, predicted(part.form, device, fit, others, "sliding windows")))
     return pd.concat(parts, ignore_index=True)[list(EVALUATED)]
 
 
@@ -119,6 +116,16 @@ def _fit_file(part: Part, fitted: Fitted, judged: Judged) -> FitFile:
         left_out=part.form.left_out,
         grid=Grid(axes=axes, values=fit.values) if axes else None,
     )
+
+
+def _borrowed(loan: Loan) -> Iterator[FitFile]:
+    """Fits of the other calibration under our variants, standard errors and spread as they are there."""
+    theirs = {(fit.family, fit.variant): fit for fit in read_calibration(loan.calibration).fits}
+    for ours, variant in loan.variants:
+        fit = theirs[loan.family, variant]
+        cited = {name: c.model_copy(update={"source": loan.source}) for name, c in fit.coefficients.items()}
+        changes = {"variant": ours, "coefficients": cited, "borrowed_from": loan.calibration}
+        yield fit.model_copy(update=changes)
 
 
 def _rounded(number: float) -> float:

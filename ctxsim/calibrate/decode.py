@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from ctxsim.calibrate.form import Form
+from ctxsim.calibrate.form import Form, every_row
 from ctxsim.calibrate.frames import sizes
 from ctxsim.calibrate.robust import Array, Start
 from ctxsim.calibrate.splits import by_columns
@@ -79,3 +81,7 @@ FORM = Form(
     grid_quantities=_grid_quantities,
     smoothness=1.0,
 )
+
+WINDOWED_FORM = replace(FORM, weights=every_row, grown="batch")
+"""Of sliding windows that are full: contexts are the few windows that models have, and most sets so small that
+launching is most of their time, wherever keys and values come from."""

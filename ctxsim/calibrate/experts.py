@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from ctxsim.calibrate.form import Form
@@ -9,15 +11,15 @@ from ctxsim.calibrate.frames import sizes
 from ctxsim.calibrate.robust import Array, Start
 from ctxsim.calibrate.splits import by_columns
 from ctxsim.cost.curves import Device, experts_s
+from ctxsim.cost.curves.experts import EXPERT_FORMATS
 from ctxsim.spec.calibration import Fit
 
 _SIZES = ("tokens", "hidden", "intermediate", "top_k", "experts", "local_experts")
-_WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0}
 
 
 def _seconds(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
-    dtype = fit.variant.partition("_")[0]
-    return experts_s(device, fit, dtype, **sizes(rows, *_SIZES), weight_bytes_per_value=_WEIGHT_BYTES[dtype])
+    dtype, weight_bytes = EXPERT_FORMATS[fit.variant]
+    return experts_s(device, fit, dtype, **sizes(rows, *_SIZES), weight_bytes_per_value=weight_bytes)
 
 
 FORM = Form(
@@ -32,9 +34,15 @@ FORM = Form(
         Start("activation_ratio", 0.5, 0.01, 2.0),
         Start("sharpness", 3.0, 1.0, 20.0),
     ),
-    ranged=("tokens",),
+    ranged=("tokens", "hidden", "experts", "top_k"),
     splits=by_columns("hidden", "experts"),
     left_out="models (all rows of one hidden size and number of experts)",
     grown="tokens",
     axes=(("tokens", tuple(2.0**power for power in range(0, 17, 2))),),
 )
+FOUR_BIT = replace(
+    FORM,
+    splits=by_columns("intermediate"),
+    left_out="cuts of one model (all rows of one width of its experts)",
+)
+"""Four-bit weights were measured of one model or two, so that only cuts of them can be left out."""

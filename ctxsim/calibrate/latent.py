@@ -26,12 +26,18 @@ _DECODE = ("batch", "context_tokens", "heads", "latent_dim", "rope_dim", "projec
 _PREFILL = ("batch", "new_tokens", "past_tokens", "heads", "key_dim", "value_dim", "projection_weights")
 
 
+def weight_dtype(fit: Fit) -> str:
+    """The format of the weights that a module's fit is of: the last part of its variant."""
+    return fit.variant.rpartition("-")[2]
+
+
 def _decode_s(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
-    return latent_decode_s(device, fit, **sizes(rows, *_DECODE), kv_bytes_per_value=kv_bytes(rows))
+    size = sizes(rows, *_DECODE)
+    return latent_decode_s(device, fit, **size, kv_bytes_per_value=kv_bytes(rows), weight_dtype=weight_dtype(fit))
 
 
 def _prefill_s(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
-    return latent_prefill_s(device, fit, **sizes(rows, *_PREFILL))
+    return latent_prefill_s(device, fit, **sizes(rows, *_PREFILL), weight_dtype=weight_dtype(fit))
 
 
 DECODE = Form(

@@ -8,60 +8,66 @@ import pandas as pd
 
 from ctxsim.calibrate.frames import framed
 from ctxsim.calibrate.tables import read_table
+from ctxsim.cost.compiling import LATENT_UP_PROJECTION
+from ctxsim.cost.curves.latent import ATTENTION, MODULE
 from ctxsim.spec.model import LatentAttention
 from ctxsim.spec.models import load_model
 
 _MODELS = {"deepseek-ai/DeepSeek-V3.2": "deepseek-v3.2", "zai-org/GLM-5": "glm-5"}
 _NAMES = {"num_heads": "heads", "batch_size": "batch", "kv_cache_dtype": "kv_dtype"}
 _DTYPES = {"bfloat16": "bf16", "fp8": "fp8"}
-_UP_PROJECTIONS = ("mla_kv_up",)  # what an attention operation without its module includes
+_GEMM_DTYPES = {"bfloat16": "bf16", "fp8_block": "fp8"}
 
 
 def read_latent_decode(folder: Path) -> pd.DataFrame:
-    """Latent attention of DeepSeek-V3, one new token a sequence; variants by the format of the latent rows."""
+    """Latent attention of DeepSeek-V3, one new token a sequence; variants as of prefill."""
     rows = _latent(folder, "generation", "step", "past_tokens")
     return _framed(rows, "latent_decode", "deepseek-v3", new_tokens=1.0)
 
 
 def read_latent_prefill(folder: Path) -> pd.DataFrame:
-    """Latent attention of DeepSeek-V3, whole prompts; variants by the format of the latent rows."""
+    """Latent attention of DeepSeek-V3, whole prompts.
+
+    Variants by what a time includes (module, or attention with the up-projection alone), the format of the latent rows
+    and that of the weights (module-fp8-bf16).
+    """
     return _framed(_latent(folder, "context", "isl", "new_tokens"), "latent_prefill", "deepseek-v3")
 
 
 def read_sparse(folder: Path) -> pd.DataFrame:
-    """DeepSeek sparse attention of two models; variants by phase and the format of the latent rows."""
+    """DeepSeek sparse attention of two models, whole modules; variants by phase and formats of rows and weights."""
     parts = []
     for phase in ("context", "generation"):
         names = {**_NAMES, "model": "model", "gemm_type": "gemm_type", "isl": "new_tokens", "step": "past_tokens"}
         rows = read_table(folder, f"sparse_attention/*/*/dsa_{phase}_module_perf.parquet", names)
-        rows = rows[rows["gemm_type"] == "bfloat16"]
+        what = "prefill" if phase == "context" else "decode"
         for label, model in _MODELS.items():
-            variant = f"{'prefill' if phase == 'context' else 'decode'}-"
-            parts.append(_framed(rows[rows["model"] == label], "sparse_attention", model, variant))
+            parts.append(_framed(rows[rows["model"] == label].assign(what=what), "sparse_attention", model))
     return pd.concat(parts, ignore_index=True)
 
 
 def _latent(folder: Path, phase: str, length: str, name: str) -> pd.DataFrame:
-    """The table of whole modules where there is one, else that of the attention operation; products in bf16."""
+    """The table of whole modules where there is one, else that of the attention operation, with products in bf16."""
     names = {**_NAMES, length: name}
     if any(folder.glob(f"mla/*/*/mla_{phase}_module_perf.parquet")):
         rows = read_table(folder, f"mla/*/*/mla_{phase}_module_perf.parquet", {**names, "gemm_type": "gemm_type"})
-        return rows[rows["gemm_type"] == "bfloat16"].assign(whole=True)
-    return read_table(folder, f"mla/*/*/{phase}_mla_perf.parquet", names).assign(whole=False)
+        return rows.assign(what=MODULE)
+    rows = read_table(folder, f"mla/*/*/{phase}_mla_perf.parquet", names)
+    return rows.assign(what=ATTENTION, gemm_type="bfloat16")
 
 
-def _framed(rows: pd.DataFrame, family: str, model: str, prefix: str = "", **constant: float) -> pd.DataFrame:
+def _framed(rows: pd.DataFrame, family: str, model: str, **constant: float) -> pd.DataFrame:
     """The rows with the geometry of the model's attention."""
     mixer = load_model(model).layers[0].mixer
     assert isinstance(mixer, LatentAttention)
-    whole = bool(rows["whole"].all()) if "whole" in rows else True
-    kv_dtype = rows["kv_dtype"].map(_DTYPES)
+    kv_dtype, dtype = rows["kv_dtype"].map(_DTYPES), rows["gemm_type"].map(_GEMM_DTYPES)
+    whole = not (rows["what"] == ATTENTION).any()
     return framed(
-        rows.drop(columns=["whole", "model", "gemm_type"], errors="ignore"),
+        rows.drop(columns=["what", "model", "gemm_type"], errors="ignore"),
         family=family,
-        dtype="bf16",
+        dtype=dtype,
         kv_dtype=kv_dtype,
-        variant=prefix + kv_dtype,
+        variant=rows["what"] + "-" + kv_dtype + "-" + dtype,
         latent_dim=mixer.kv_lora_rank,
         rope_dim=mixer.qk_rope_head_dim,
         key_dim=mixer.qk_nope_head_dim + mixer.qk_rope_head_dim,
@@ -76,7 +82,7 @@ def _framed(rows: pd.DataFrame, family: str, model: str, prefix: str = "", **con
 
 def _weights(mixer: LatentAttention, heads: pd.Series, whole: bool) -> pd.Series:
     """Weights of the projections that so many heads have; matrices that are not cut by heads count in full."""
-    matrices = [m for m in mixer.matrices if whole or m.operation in _UP_PROJECTIONS]
+    matrices = [m for m in mixer.matrices if whole or m.operation == LATENT_UP_PROJECTION]
     fixed = sum(matrix.parameters for matrix in matrices if matrix.max_shards == 1)
     cut = sum(matrix.parameters for matrix in matrices if matrix.max_shards != 1)
     return fixed + cut * heads / mixer.num_heads

@@ -28,6 +28,7 @@ from ctxsim.calibrate import (
 from ctxsim.calibrate.form import Form, every_row
 from ctxsim.calibrate.splits import by_columns
 from ctxsim.errors import Fault, SpecError, nearest
+from ctxsim.spec.calibration import Family
 
 Reader = Callable[[Path], pd.DataFrame]
 
@@ -64,20 +65,23 @@ _AICONFIGURATOR = (
     "NVIDIA aiconfigurator, github.com/ai-dynamo/aiconfigurator at 095f58a5 (2026-08-21), measured kernel tables, "
 )
 _VIDUR = "Microsoft Vidur, github.com/microsoft/vidur at 7d475133, measured profiles of "
+_SMALL_KERNELS = (
+    f"{_VIDUR}Meta-Llama-3-8B and 70B on an A100: each kernel's own time, one by one; the gaps between kernels of a "
+    "CUDA graph are not in it"
+)
+_BORROWED = tuple((name, name) for name in ("embedding", "norm", "add", "rotary", "activation"))
+# vLLM writes new keys and values to the cache in a kernel of its own since 0.15 (pull request 25954); before that the
+# attention tables have it. It was not timed alone anywhere here: it moves rows of heads as the rotary embedding does.
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tables that one form follows: the reader, and the source to cite.
-
-    only: of these variants, () for all; beside: rows that the fits predict and do not follow, see ``evaluate``.
-    """
+    """Tables that one form follows: the reader, and the source to cite. only: of these variants, () for all."""
 
     form: Form
     reader: Reader
     source: str
     only: tuple[str, ...] = ()
-    beside: Reader | None = None
 
     def rows(self, folder: Path) -> pd.DataFrame:
         """The rows of the form's family and variants."""
@@ -87,24 +91,38 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Loan:
+    """Fits of another calibration, for what a device's own tables have none of: coefficients as they are.
+
+    variants: ours and theirs. source: to cite, which also says what is known of how far they apply here.
+    """
+
+    calibration: str
+    family: Family
+    variants: tuple[tuple[str, str], ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """One calibration: the profile it is of, the folder of its tables, its parts and sources."""
+    """One calibration: the profile it is of, the folder of its tables, its parts and sources, and what it borrows."""
 
     hardware: str
     folder: str
     description: str
     parts: tuple[Part, ...]
     sources: dict[str, str]
+    loans: tuple[Loan, ...] = ()
 
 
-def _kernels(source: str, *more: Part, windows: Reader | None = None) -> tuple[Part, ...]:
+def _kernels(source: str, *more: Part) -> tuple[Part, ...]:
     return (
         Part(gemm.FORM, tables.read_gemm, source, ("bf16",)),
         Part(decode.FORM, tables.read_decode, source),
-        Part(prefill.FORM, tables.read_prefill, source, beside=windows),
+        Part(prefill.FORM, tables.read_prefill, source),
         Part(collective.NCCL, tables.read_all_reduce, source, ("nccl",)),
         Part(collective.CUSTOM, tables.read_all_reduce, source, ("custom",)),
-        Part(experts.FORM, tables.read_experts, source),
+        Part(experts.FORM, tables.read_experts, source, ("bf16", "fp8", "fp8_block")),
         Part(latent.DECODE, modules.read_latent_decode, source),
         Part(latent.PREFILL, modules.read_latent_prefill, source),
         *more,
@@ -120,7 +138,9 @@ PLANS = {
         sources={
             "vllm": f"{_AICONFIGURATOR}a100_sxm, vLLM 0.14, NCCL 2.27",
             "sglang": f"{_AICONFIGURATOR}a100_sxm, SGLang 0.5.10",
+            "vidur": _SMALL_KERNELS,
         },
+        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", _BORROWED, "vidur"),),
     ),
     "h200-sxm-vllm": Plan(
         hardware="h200-sxm",
@@ -131,9 +151,12 @@ PLANS = {
             Part(gemm.QUANTIZED, tables.read_gemm, "vllm", ("fp8", "fp8_block")),
             Part(linear.FORM, tables.read_linear, "vllm"),
             Part(sparse.FORM, modules.read_sparse, "vllm"),
-            windows=tables.read_windowed,
+            Part(experts.FOUR_BIT, tables.read_experts, "vllm", ("int4", "mxfp4")),
+            Part(decode.WINDOWED_FORM, tables.read_windowed_decode, "vllm"),
+            Part(prefill.FORM, tables.read_windowed_prefill, "vllm"),
         ),
-        sources={"vllm": f"{_AICONFIGURATOR}h200_sxm, vLLM 0.24, NCCL 2.29"},
+        sources={"vllm": f"{_AICONFIGURATOR}h200_sxm, vLLM 0.24, NCCL 2.29", "vidur": _SMALL_KERNELS},
+        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", (*_BORROWED, ("kv_store", "rotary")), "vidur"),),
     ),
     "a100-80gb-sxm-vidur": Plan(
         hardware="a100-80gb-sxm",

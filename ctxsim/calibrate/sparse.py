@@ -7,7 +7,7 @@ import pandas as pd
 from ctxsim.calibrate.decode import kv_bytes
 from ctxsim.calibrate.form import Form
 from ctxsim.calibrate.frames import sizes
-from ctxsim.calibrate.latent import MODULE_STARTS
+from ctxsim.calibrate.latent import MODULE_STARTS, weight_dtype
 from ctxsim.calibrate.robust import Array, Start
 from ctxsim.calibrate.splits import by_columns
 from ctxsim.cost.curves import Device, sparse_attention_s
@@ -20,7 +20,8 @@ _SIZES = (
 
 
 def _seconds(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
-    return sparse_attention_s(device, fit, **sizes(rows, *_SIZES), kv_bytes_per_value=kv_bytes(rows))
+    size = sizes(rows, *_SIZES)
+    return sparse_attention_s(device, fit, **size, kv_bytes_per_value=kv_bytes(rows), weight_dtype=weight_dtype(fit))
 
 
 FORM = Form(

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ctxsim.calibrate.frames import framed, select
+from ctxsim.cost.curves.experts import EXPERT_FORMATS
 from ctxsim.errors import Fault, SpecError
+from ctxsim.spec.calibration import WINDOWED
 from ctxsim.units import parse
 
 MOST_HEAD_DIM = 256
@@ -21,6 +23,8 @@ CUSTOM_BYTES = parse("8 MiB", "bytes")
 _LATENCY = parse("1 ms", "seconds")
 _HALF_BYTES = 2
 _DTYPES = {"bfloat16": "bf16", "half": "bf16", "fp8": "fp8", "fp8_block": "fp8"}
+_MXFP4 = "w4a16_mxfp4"
+_EXPERTS = {"bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "int4_wo": "int4", _MXFP4: "mxfp4"}
 _DISTRIBUTION = "power_law_1.01"
 _ATTENTION = {"num_heads": "heads", "batch_size": "batch"}
 _KV_HEADS = {"num_key_value_heads": "kv_heads", "head_dim": "head_dim"}
@@ -48,11 +52,21 @@ def read_prefill(folder: Path) -> pd.DataFrame:
     return _attention(rows, "prefill_attention")
 
 
-def read_windowed(folder: Path) -> pd.DataFrame:
-    """Prefill attention with sliding windows, for judging what the form says of them; no fit follows these."""
+def read_windowed_decode(folder: Path) -> pd.DataFrame:
+    """Decode attention with a sliding window that is full, as context of the window; variants like bf16-128-windowed.
+
+    A window that is not yet full is attention to the whole context.
+    """
+    names = {**_ATTENTION, **_KV_HEADS, "kv_cache_dtype": "kv_dtype", "step": "past_tokens"}
+    rows = _windowed(folder, "generation", names)
+    rows = rows[rows["past_tokens"] >= rows["window_tokens"]]
+    return _attention(rows.assign(past_tokens=rows["window_tokens"] - 1), "decode_attention", WINDOWED, new_tokens=1.0)
+
+
+def read_windowed_prefill(folder: Path) -> pd.DataFrame:
+    """Prefill attention with a sliding window; variants as of decode."""
     names = {**_ATTENTION, **_KV_HEADS, "kv_cache_dtype": "kv_dtype", "isl": "new_tokens"}
-    rows = read_table(folder, "attention/*/*/context_attention_perf.parquet", {**names, "window_size": "window_tokens"})
-    return _attention(rows[(rows["window_tokens"] > 0) & (rows["head_dim"] <= MOST_HEAD_DIM)], "prefill_attention")
+    return _attention(_windowed(folder, "context", names), "prefill_attention", WINDOWED)
 
 
 def read_all_reduce(folder: Path) -> pd.DataFrame:
@@ -68,21 +82,28 @@ def read_all_reduce(folder: Path) -> pd.DataFrame:
 
 
 def read_experts(folder: Path) -> pd.DataFrame:
-    """Routed experts; variants by number format of weights and products. Tokens over experts by a mild power law."""
+    """Routed experts; variants by number format of the weights. Tokens over experts by a mild power law.
+
+    mxfp4: the kernels of gpt-oss, which are not those of other models. Experts spread over groups of accelerators are
+    left aside: they were timed on the busiest group, and no scenario spreads them.
+    """
     names = {
         "moe_dtype": "variant", "num_tokens": "tokens", "hidden_size": "hidden", "inter_size": "intermediate",
         "topk": "top_k", "num_experts": "experts", "moe_tp_size": "shards", "moe_ep_size": "groups",
-        "distribution": "distribution",
+        "distribution": "distribution", "kernel_source": "kernel",
     }  # fmt: skip
     rows = read_table(folder, "moe/*/*/moe_perf.parquet", names)
-    rows = rows[rows["variant"].isin(list(_DTYPES)) & (rows["distribution"] == _DISTRIBUTION)]
+    rows = rows[rows["variant"].isin(list(_EXPERTS)) & (rows["distribution"] == _DISTRIBUTION)]
+    rows = rows[(rows["variant"] != _MXFP4) | rows["kernel"].str.contains("gptoss")]
+    rows = rows[rows["groups"] == 1]
+    variant = rows["variant"].map(_EXPERTS)
     return framed(
         rows,
         family="experts",
-        dtype=rows["variant"].map(_DTYPES),
-        variant=rows["variant"].replace("bfloat16", "bf16"),
+        dtype=variant.map({name: dtype for name, (dtype, _) in EXPERT_FORMATS.items()}),
+        variant=variant,
         intermediate=rows["intermediate"] / rows["shards"],
-        local_experts=rows["experts"] / rows["groups"],
+        local_experts=rows["experts"],
     )
 
 
@@ -98,9 +119,9 @@ def read_linear(folder: Path) -> pd.DataFrame:
     return framed(rows, family="linear_attention", dtype="bf16", variant=variant)
 
 
-def _attention(rows: pd.DataFrame, family: str, **constant: float) -> pd.DataFrame:
+def _attention(rows: pd.DataFrame, family: str, suffix: str = "", **constant: float) -> pd.DataFrame:
     kv_dtype = rows["kv_dtype"].map(_DTYPES)
-    variant = kv_dtype + "-" + rows["head_dim"].astype(str)
+    variant = kv_dtype + "-" + rows["head_dim"].astype(str) + suffix
     return framed(rows, family=family, dtype="bf16", kv_dtype=kv_dtype, variant=variant, **constant)
 
 
@@ -108,6 +129,12 @@ def _unwindowed(rows: pd.DataFrame) -> pd.DataFrame:
     if "window_size" in rows:
         rows = rows[rows["window_size"] == 0]
     return rows[rows["head_dim"] <= MOST_HEAD_DIM]
+
+
+def _windowed(folder: Path, phase: str, names: Mapping[str, str]) -> pd.DataFrame:
+    names = {**names, "window_size": "window_tokens"}
+    rows = read_table(folder, f"attention/*/*/{phase}_attention_perf.parquet", names)
+    return rows[(rows["window_tokens"] > 0) & (rows["head_dim"] <= MOST_HEAD_DIM)]
 
 
 def read_table(folder: Path, pattern: str, names: Mapping[str, str], *optional: str) -> pd.DataFrame:

@@ -31,6 +31,10 @@ Family = Literal[
 """Kinds of operations that have a form of their own."""
 
 
+WINDOWED = "-windowed"
+"""How the variants of attention end that are of sliding windows."""
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -95,7 +99,8 @@ class FitFile(Spec):
 
     spread_ratio: standard deviation of relative errors on whole shapes that were left out of the fit;
     spread_growth_ratio: how much is added to it for every factor of e beyond the measured range, per quantity.
-    left_out: what was left out of the fit to find the spread.
+    left_out: what was left out of the fit to find the spread. borrowed_from: the calibration whose fit this is, where
+    the device's own tables have none.
     """
 
     family: Family
@@ -106,6 +111,7 @@ class FitFile(Spec):
     spread_ratio: Annotated[float, Field(ge=0)]
     spread_growth_ratio: Annotated[float, Field(ge=0)]
     left_out: Text
+    borrowed_from: Text | None = None
     grid: Grid | None = None
 
 
@@ -143,6 +149,7 @@ class Fit:
     axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
     values: tuple[float, ...] = ()
     scale: float = 1.0
+    borrowed_from: str | None = None
 
     def __getitem__(self, name: str) -> float:
         """The coefficient of that name."""
@@ -196,6 +203,7 @@ def fit_of(file: FitFile) -> Fit:
         spread_growth_ratio=file.spread_growth_ratio,
         axes=() if grid is None else tuple((axis.name, axis.knots) for axis in grid.axes),
         values=() if grid is None else grid.values,
+        borrowed_from=file.borrowed_from,
     )
 
 

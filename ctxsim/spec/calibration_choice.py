@@ -33,8 +33,16 @@ def calibration_of(hardware: Hardware, named: str | None) -> Calibration:
 
 
 def guesses(hardware: Hardware, calibration: Calibration | None) -> Iterator[str]:
-    """Says where times come from another device than the one that is served on."""
-    if calibration is not None and calibration.hardware != hardware.name:
+    """Says where times come from another device than the one that is served on, or from another's calibration."""
+    if calibration is None:
+        return
+    for lender in dict.fromkeys(fit.borrowed_from for fit in calibration.fits if fit.borrowed_from):
+        names = ", ".join(fit.variant for fit in calibration.fits if fit.borrowed_from == lender)
+        yield (
+            f"{calibration.name} has no times of its own for small kernels ({names}): they are those of {lender}, the "
+            "same seconds of launching and the same shares of the device's own bandwidth, with twice the spread"
+        )
+    if calibration.hardware != hardware.name:
         yield (
             f"{hardware.name} was never measured: its times are a guess from {calibration.name}, the same shares of "
             "its own peaks, with twice the spread"

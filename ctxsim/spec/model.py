@@ -86,17 +86,29 @@ class LatentAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaHeads:
+    """Heads of a gated delta rule: each value head has a state of ``key_dim`` x ``value_dim`` values."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateMixer:
     """A layer with a constant state per sequence instead of a KV cache: linear attention or a state-space model.
 
     ``state_bytes``: recurrent and convolution state of one sequence in one layer.
-    ``state_flop_per_token``: update and read-out of the state, beside the matrices.
+    ``state_flop_per_token``: update and read-out of the state, beside the matrices. ``delta``: the heads, where the
+    state follows a gated delta rule.
     """
 
     kind: StateKind
     state_bytes: int
     state_flop_per_token: int
     matrices: tuple[Matrix, ...]
+    delta: DeltaHeads | None = None
 
 
 Mixer = Attention | LatentAttention | StateMixer

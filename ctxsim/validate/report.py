@@ -36,6 +36,13 @@ SERVERS = (
     "fp8 peak for their prompts alone, where the best product measured on the device reaches 0.73 (1,453 of 1,979 "
     "TFLOP/s, github.com/stas00/ml-engineering); prompts that were cached would explain it."
 )
+OTHER_SERVERS = (
+    "The same for models with experts, latent, sparse or linear attention; KV in fp8. They have no target. Not "
+    "modelled: drafts of several tokens, experts spread over accelerators (the rows of Qwen3.5), checkpoints of which "
+    "only the experts have four bits (Kimi-K2.5), what a host takes for each iteration and request (TTFT of short "
+    "prompts), and products with scales for blocks. vLLM 0.12 takes 51 to 59 ms for a token of Qwen3-235B on two "
+    "accelerators, with 4 clients as with 20: nothing that scales with work."
+)
 GROUPS = ("backend", "model", "kv_dtype", "latency")
 
 
@@ -95,3 +102,5 @@ def _servers(folder: Path) -> Iterator[Section]:
         dense = rows[rows["dense"]]
         found = [row for kv in KV_DTYPES for row in predict_silicon(dense, "h200-sxm", kv)]
         yield from server_sections(pd.DataFrame(found))
+        others = pd.DataFrame(predict_silicon(rows[~rows["dense"]], "h200-sxm", KV_DTYPES[0]))
+        yield Section("Servers on H200: other models", OTHER_SERVERS, error_table(others, GROUPS))

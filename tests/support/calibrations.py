@@ -8,6 +8,10 @@ from ctxsim.cost.curves.gemm import TILES, tile_name
 from ctxsim.spec.calibration import Calibration, Fit
 from ctxsim.spec.scenario import Scenario
 
+MODULE = {
+    "launch_s": 5e-5, "flop_ratio": 0.6, "token_s": 1e-8, "head_s": 1e-9, "projection_flop_ratio": 0.7,
+    "projection_hbm_ratio": 0.8,
+}  # fmt: skip
 FITS: dict[str, dict[str, float]] = {
     "gemm": {
         "launch_s": 4e-6, "hbm_ratio": 0.8, "sharpness": 3.0, "fill_values": 150.0,
@@ -20,6 +24,14 @@ FITS: dict[str, dict[str, float]] = {
     "prefill_attention": {
         "launch_s": 4e-6, "flop_ratio": 0.6, "lag_tokens": 64.0, "tail_ratio": 0.5, "slowdown_ratio": 0.07,
         "slowdown_s": 0.01, "query_ratio": 1.0, "kv_ratio": 0.3, "token_s": 1e-9,
+    },
+    "latent_decode": MODULE | {"hbm_ratio": 0.7},
+    "latent_prefill": MODULE | {"launch_s": 8e-5},
+    "sparse_attention": MODULE | {"index_ratio": 0.3, "gather_ratio": 0.5},
+    "linear_attention": {"launch_s": 5e-6, "unit_ratio": 0.1, "hbm_ratio": 0.6},
+    "experts": {
+        "launch_s": 3e-5, "expert_s": 1e-8, "padding_rows": 10.0, "flop_ratio": 0.5, "hbm_ratio": 0.8,
+        "activation_ratio": 0.4, "sharpness": 3.0,
     },
     "mixed_attention": {
         "tile_s": 3e-6, "empty_s": 4e-7, "tail_ratio": 0.1, "flop_ratio": 0.6, "hbm_ratio": 0.7, "cache_ratio": 1.0,
@@ -36,6 +48,11 @@ FITS: dict[str, dict[str, float]] = {
 VARIANTS = {
     "decode_attention": ("bf16-64", "bf16-128"),
     "prefill_attention": ("bf16-64", "bf16-128"),
+    "latent_decode": ("module-bf16-bf16", "module-bf16-fp8"),
+    "latent_prefill": ("module-bf16-bf16", "module-bf16-fp8"),
+    "sparse_attention": ("prefill-bf16-bf16", "decode-bf16-bf16", "prefill-bf16-fp8", "decode-bf16-fp8"),
+    "linear_attention": ("chunked", "recurrent"),
+    "experts": ("bf16", "fp8_block"),
     "mixed_attention": ("bf16-64", "bf16-128"),
     "elementwise": ("embedding", "norm", "rotary", "activation", "sampler"),
     "all_reduce": ("nccl",),

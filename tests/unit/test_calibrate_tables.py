@@ -9,7 +9,7 @@ import pytest
 from ctxsim.calibrate import evaluate, fit_tables, frames, modules, tables, vidur
 from ctxsim.calibrate.plans import PLANS
 from ctxsim.errors import SpecError
-from ctxsim.spec.calibration import load_calibration
+from ctxsim.spec.calibration import WINDOWED, load_calibration, read_calibration
 from ctxsim.spec.hardware import load_hardware
 
 
@@ -42,6 +42,40 @@ def test_decode_context_counts_the_new_token_and_windows_are_left_aside(tmp_path
     assert (row["variant"], row["kv_dtype"], row["seconds"]) == ("fp8-128", "fp8", 5e-4)
 
 
+def test_windows_are_variants_of_their_own_and_count_as_context_once_they_are_full(tmp_path):
+    shape = {"num_heads": [32] * 4, "batch_size": [4] * 4, "num_key_value_heads": [8] * 4, "head_dim": [128] * 4}
+    window = {"kv_cache_dtype": ["bfloat16"] * 4, "window_size": [0, 128, 128, 128]}
+    name = "attention/vllm/1/{}_attention_perf.parquet"
+    columns = shape | window | {"latency": [1.0, 2.0, 3.0, 5.0]}
+    write(tmp_path, name.format("generation"), step=[1023, 127, 255, 1023], **columns)
+    write(tmp_path, name.format("context"), isl=[64, 64, 512, 512], **columns)
+    (row,) = tables.read_windowed_decode(tmp_path).to_dict("records")
+    assert (row["variant"], row["context_tokens"], row["seconds"]) == ("bf16-128-windowed", 128, 4e-3)
+    rows = tables.read_windowed_prefill(tmp_path)
+    assert rows[["variant", "window_tokens", "new_tokens", "seconds"]].values.tolist() == [
+        ["bf16-128-windowed", 128.0, 64.0, 2e-3], ["bf16-128-windowed", 128.0, 512.0, 4e-3],
+    ]  # fmt: skip
+
+
+def test_experts_by_format_and_those_of_gpt_oss_by_their_own_kernels(tmp_path):
+    formats = ["bfloat16", "fp8_block", "int4_wo", "w4a16_mxfp4", "w4a16_mxfp4", "fp8"]
+    write(
+        tmp_path, "moe/vllm/1/moe_perf.parquet", moe_dtype=formats, num_tokens=[8] * 6, hidden_size=[64] * 6,
+        inter_size=[96] * 6, topk=[2] * 6, num_experts=[16] * 6, moe_tp_size=[4] * 6, moe_ep_size=[1] * 5 + [2],
+        distribution=["power_law_1.01"] * 6, latency=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        kernel_source=["triton", "cutlass", "marlin", "gptossmxfp4moe", "marlin", "cutlass"],
+    )  # fmt: skip
+    rows = tables.read_experts(tmp_path)
+    found = {row["variant"]: (row["dtype"], row["seconds"]) for row in rows.to_dict("records")}
+    assert found == {
+        "bf16": ("bf16", 1e-3),
+        "fp8_block": ("fp8", 2e-3),
+        "int4": ("bf16", 3e-3),
+        "mxfp4": ("bf16", 4e-3),
+    }
+    assert (rows[["intermediate", "local_experts"]].to_numpy() == [24.0, 16.0]).all()
+
+
 def test_messages_count_two_bytes_an_element_and_custom_ends_where_nccl_takes_over(tmp_path):
     folder = write(
         tmp_path, "comm/nccl/2/nccl_perf.parquet", op_name=["all_reduce", "all_gather"], nccl_dtype=["half"] * 2,
@@ -60,9 +94,11 @@ def test_messages_count_two_bytes_an_element_and_custom_ends_where_nccl_takes_ov
 def test_latent_modules_count_the_projections_of_their_heads(tmp_path):
     folder = write(
         tmp_path, "mla/vllm/1/mla_generation_module_perf.parquet", num_heads=[128, 64], batch_size=[1, 1],
-        kv_cache_dtype=["bfloat16"] * 2, gemm_type=["bfloat16"] * 2, step=[16, 16], latency=[0.2, 0.1],
+        kv_cache_dtype=["bfloat16", "fp8"], gemm_type=["bfloat16", "fp8_block"], step=[16, 16], latency=[0.2, 0.1],
     )  # fmt: skip
-    half, whole = modules.read_latent_decode(folder)["projection_weights"]
+    rows = modules.read_latent_decode(folder).sort_values("heads")
+    assert rows["variant"].tolist() == ["module-fp8-fp8", "module-bf16-bf16"]
+    half, whole = rows["projection_weights"]
     fixed = 7168 * (1536 + 512 + 64)
     assert whole == 187_105_280  # DeepSeek-V3's latent attention: down, up, K and V up, output
     assert half - fixed == (whole - fixed) / 2
@@ -103,6 +139,32 @@ def test_rows_without_a_time_are_refused():
         frames.framed(pd.DataFrame({"seconds": [1.0, 0.0]}))
 
 
+def test_attention_without_its_module_counts_the_up_projection_alone(tmp_path):
+    folder = write(
+        tmp_path, "mla/vllm/1/context_mla_perf.parquet", num_heads=[128], batch_size=[1], kv_cache_dtype=["bfloat16"],
+        isl=[512], latency=[0.2],
+    )  # fmt: skip
+    (row,) = modules.read_latent_prefill(folder).to_dict("records")
+    assert (row["variant"], row["projection_weights"]) == ("attention-bf16-bf16", 512 * 128 * (128 + 128))
+
+
+@pytest.mark.parametrize("name", ["a100-80gb-sxm-vllm", "h200-sxm-vllm"])
+def test_small_kernels_are_those_of_another_calibration_and_say_so(name):
+    """Coefficients, errors and spread as they are there; the source cited is of this file."""
+    lender = {fit.variant: fit for fit in read_calibration("a100-80gb-sxm-vidur").fits if fit.family == "elementwise"}
+    file = read_calibration(name)
+    lent = {fit.variant: fit for fit in file.fits if fit.borrowed_from}
+    assert set(lent) == {*lender} | ({"kv_store"} if name.startswith("h200") else set())
+    for variant, fit in lent.items():
+        theirs = lender["rotary" if variant == "kv_store" else variant]
+        assert fit.borrowed_from == "a100-80gb-sxm-vidur"
+        assert fit.spread_ratio == theirs.spread_ratio
+        assert {n: (c.value, c.error) for n, c in fit.coefficients.items()} == {
+            n: (c.value, c.error) for n, c in theirs.coefficients.items()
+        }
+        assert all("Vidur" in file.sources[c.source] for c in fit.coefficients.values())
+
+
 def test_unknown_calibrations_are_refused_with_the_nearest(tmp_path):
     with pytest.raises(SpecError, match=r'found h200-vllm; did you mean "h200-sxm-vllm"'):
         fit_tables(tmp_path, "h200-vllm")
@@ -115,8 +177,9 @@ def test_shipped_calibrations_fit_their_profile_and_are_marked_with_errors(name)
     calibration = load_calibration(name)
     assert calibration.hardware == PLANS[name].hardware
     load_hardware(calibration.hardware)
-    assert {fit.family for fit in calibration.fits} == {part.form.family for part in PLANS[name].parts}
-    for fit in calibration.fits:
+    own = [fit for fit in calibration.fits if not fit.borrowed_from]
+    assert {fit.family for fit in own} == {part.form.family for part in PLANS[name].parts}
+    for fit in own:
         form = next(
             part.form for part in PLANS[name].parts
             if part.form.family == fit.family and fit.variant in (part.only or (fit.variant,))
@@ -136,7 +199,7 @@ def test_shipped_decode_attention_never_falls_with_context(name):
     device = Device.of(load_hardware(calibration.hardware))
     contexts = np.geomspace(1, 2**20, 300)
     for fit in calibration.fits:
-        if fit.family == "decode_attention":
+        if fit.family == "decode_attention" and not fit.variant.endswith(WINDOWED):
             head_dim = float(fit.variant.partition("-")[2])
             for batch, heads, kv_heads in [(1, 32, 8), (8, 8, 1), (64, 8, 8), (256, 4, 1), (3, 64, 8)]:
                 seconds = decode_attention_s(device, fit, batch, contexts, heads, kv_heads, head_dim)

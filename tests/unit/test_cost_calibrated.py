@@ -9,7 +9,7 @@ from math import exp
 import numpy as np
 import pytest
 from cost_scenarios import scenario
-from support.calibrations import FITS, calibrated, calibration, fit
+from support.calibrations import calibrated, calibration, fit
 
 from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, spread_ratio
@@ -132,7 +132,7 @@ def test_a_pass_is_what_the_law_says(model: str) -> None:
         assert next(iter(cost.law(batch))).first_s == pytest.approx(float(cost.pass_s(batch)), rel=1e-12)
 
 
-@pytest.mark.parametrize("model", ["llama-3.1-8b", "gemma-2-27b", "deepseek-v3"])
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gemma-2-27b", "deepseek-v3", "deepseek-v3.2", "qwen3-next-80b-a3b"])
 @pytest.mark.parametrize(("tokens", "past", "new"), [(3000, 500, 1), (40 * 512, 0, 512)])
 def test_pieces_add_up_to_single_iterations(model: str, tokens: int, past: int, new: int) -> None:
     cost = cost_of(model)
@@ -199,7 +199,8 @@ def test_spreads_are_those_of_the_widest_shape_and_double_for_a_guess() -> None:
     of = calibrated(scenario("llama-3.1-8b", A100))
     assert of.calibration is not None
     spreads = family_spreads(of, 50_000)
-    assert spreads == dict.fromkeys(sorted(set(FITS) - {"all_reduce"}), 0.05) | {}
+    attention = ("decode_attention", "prefill_attention", "mixed_attention")
+    assert spreads == dict.fromkeys(("gemm", *attention, "elementwise", "host"), 0.05)
     guess = replace(of, calibration=calibration(hardware="h200-sxm"))
     assert family_spreads(guess, 50_000) == dict.fromkeys(spreads, GUESS_FACTOR * 0.05)
 
@@ -259,15 +260,10 @@ def test_prompts_take_the_fit_of_their_format_and_head_size() -> None:
     shipped = load_calibration("h200-sxm-vllm")
     kept = [attention_fit(shipped, "prefill_attention", dtype, 128) for dtype in ("bf16", "fp8")]
     assert [one and one.variant for one in kept] == ["bf16-128", "fp8-128"]
+    windows = [attention_fit(one, "decode_attention", "bf16", 100, window=128) for one in (shipped, made_up)]
+    assert [one and one.variant for one in windows] == ["bf16-128-windowed", "bf16-128"]
     assert attention_fit(made_up, "decode_attention", "fp8", 128) is None
     assert attention_fit(calibration("prefill_attention"), "prefill_attention", "bf16", 128) is None
-
-
-@pytest.mark.parametrize("name", ["a100-80gb-sxm", "h200-sxm"])
-def test_shipped_calibrations_price_all_of_a_dense_model(name: str) -> None:
-    """But the small kernels, which the tables of kernels do not have."""
-    of = load_scenario("llama-8b-chat", {"hardware": name, "fidelity": "calibrated", "deployment.tensor_parallel": 2})
-    assert CostModel(of).unpriced == ("embedding", "norms")
 
 
 def test_large_buffers_are_not_reduced_by_what_serves_small_ones() -> None:

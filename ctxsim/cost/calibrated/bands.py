@@ -10,13 +10,17 @@ from collections.abc import Iterator, Mapping
 from math import log
 
 from ctxsim.cost.calibrated.compiling import attention_fit
+from ctxsim.cost.calibrated.experts import experts_fit, experts_shape, routed_experts
+from ctxsim.cost.calibrated.modules import module_fits
 from ctxsim.cost.calibrated.products import rank_products
-from ctxsim.spec.calibration import Family, Fit
-from ctxsim.spec.model import Attention
+from ctxsim.cost.calibrated.states import CHUNKED, delta_fits
+from ctxsim.spec.calibration import WINDOWED, Family, Fit
+from ctxsim.spec.model import Attention, LatentAttention, StateMixer
 from ctxsim.spec.scenario import Scenario
 
 GUESS_FACTOR = 2.0
-"""On the spread of a calibration that was measured on another device of the same architecture."""
+"""On the spread of what was measured elsewhere: on another device of the same architecture, in another calibration, or
+of full attention where a sliding window has no fit of its own (on H200 such windows err by twice the spread)."""
 
 
 def beyond(fit: Fit, **quantities: float) -> float:
@@ -37,49 +41,89 @@ def spread_ratio(fit: Fit, **quantities: float) -> float:
 def family_spreads(scenario: Scenario, context_tokens: int) -> dict[str, float]:
     """By family, the widest spread at the shapes of a scenario whose contexts reach so many tokens."""
     assert scenario.calibration is not None
-    guess = GUESS_FACTOR if scenario.calibration.hardware != scenario.hardware.name else 1.0
+    elsewhere = scenario.calibration.hardware != scenario.hardware.name
     spreads: dict[str, float] = {}
-    for fit, quantities in _shapes(scenario, context_tokens):
+    for fit, quantities, guessed in _shapes(scenario, context_tokens):
+        guess = GUESS_FACTOR if elsewhere or guessed or fit.borrowed_from else 1.0
         spreads[fit.family] = max(spreads.get(fit.family, 0.0), guess * spread_ratio(fit, **quantities))
     return spreads
 
 
-def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[tuple[Fit, Mapping[str, float]]]:
+Shape = tuple[Fit, Mapping[str, float], bool]
+"""A fit, what it is asked for, and whether it was measured of something else."""
+
+
+def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[Shape]:
     """Every fit that prices something, with the shapes of a full chunk and of a single decode."""
-    calibration, serving, ranks = scenario.calibration, scenario.serving, scenario.deployment.tensor_parallel
+    chunk = min(scenario.serving.max_num_batched_tokens, context_tokens)
+    for fit, quantities in (*_products(scenario, chunk), *_experts(scenario, chunk), *_others(scenario, chunk)):
+        yield fit, quantities, False
+    for mixer in {layer.mixer for layer in scenario.model.layer_counts}:
+        if isinstance(mixer, Attention):
+            yield from _attention(scenario, mixer, chunk, context_tokens)
+        elif isinstance(mixer, LatentAttention):
+            yield from _modules(scenario, mixer, chunk, context_tokens)
+
+
+def _products(scenario: Scenario, chunk: int) -> Iterator[tuple[Fit, Mapping[str, float]]]:
+    calibration, serving = scenario.calibration, scenario.serving
     assert calibration is not None
-    chunk = min(serving.max_num_batched_tokens, context_tokens)
-    for product in rank_products(scenario.model, ranks):
+    for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
         fit = calibration.fit("gemm", serving.weight_dtype if product.quantized else "bf16")
         for rows in (1, chunk) if fit is not None and product.experts == 1 else ():
             assert fit is not None
             yield fit, {"m": rows, "n": product.outputs, "k": product.inputs}
-    for mixer in {layer.mixer for layer in scenario.model.layer_counts}:
-        if isinstance(mixer, Attention):
-            heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
-            shape = {"heads": heads, "kv_heads": kv_heads, "head_dim": mixer.qk_head_dim}
-            yield from _attention(scenario, shape, chunk, context_tokens)
+
+
+def _experts(scenario: Scenario, chunk: int) -> Iterator[tuple[Fit, Mapping[str, float]]]:
+    assert scenario.calibration is not None
+    for layer in scenario.model.layer_counts:
+        for matrix in routed_experts(layer.feed_forward):
+            fit = experts_fit(scenario.calibration, scenario.serving.weight_dtype, matrix)
+            if fit is not None:
+                yield fit, {"tokens": chunk, **experts_shape(matrix)}
+
+
+def _others(scenario: Scenario, chunk: int) -> Iterator[tuple[Fit, Mapping[str, float]]]:
+    """What depends on numbers of tokens and sequences alone."""
+    calibration, ranks = scenario.calibration, scenario.deployment.tensor_parallel
+    assert calibration is not None
+    if any(isinstance(layer.mixer, StateMixer) and layer.mixer.delta for layer in scenario.model.layer_counts):
+        for fit in delta_fits(calibration) or ():
+            yield fit, {"batch": 1, "new_tokens": chunk if fit.variant == CHUNKED else 1}
     families: tuple[Family, ...] = ("elementwise", "all_reduce", "host")
     for family in families:
         for variant in calibration.variants(family):
-            fit = calibration.fit(family, variant)
-            if fit is not None and (ranks > 1 or family != "all_reduce"):
-                yield fit, {}
+            found = calibration.fit(family, variant)
+            if found is not None and (ranks > 1 or family != "all_reduce"):
+                yield found, {}
 
 
-def _attention(
-    scenario: Scenario, shape: Mapping[str, float], chunk: int, context_tokens: int
-) -> Iterator[tuple[Fit, Mapping[str, float]]]:
+def _modules(scenario: Scenario, mixer: LatentAttention, chunk: int, context_tokens: int) -> Iterator[Shape]:
     assert scenario.calibration is not None
-    kv_dtype, head_dim = scenario.serving.kv_dtype, shape["head_dim"]
-    decode = attention_fit(scenario.calibration, "decode_attention", kv_dtype, head_dim)
-    if decode is not None:
-        yield decode, {**shape, "batch": 1, "context_tokens": context_tokens}
-    prefill = attention_fit(scenario.calibration, "prefill_attention", kv_dtype, head_dim)
-    if prefill is not None:
-        past_tokens = max(0, context_tokens - chunk)
-        about = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
-        yield prefill, {**shape, "batch": 1, **about}
-    mixed = attention_fit(scenario.calibration, "mixed_attention", kv_dtype, head_dim)
-    if mixed is not None:
-        yield mixed, {**shape, "batch": 1, "context_tokens": context_tokens}
+    serving, heads = scenario.serving, mixer.num_heads // scenario.deployment.tensor_parallel
+    fits = module_fits(scenario.calibration, mixer, serving.kv_dtype, serving.weight_dtype)
+    if fits is not None:
+        yield fits.prefill, {"batch": 1, "new_tokens": chunk, "context_tokens": context_tokens, "heads": heads}, False
+        yield fits.decode, {"batch": 1, "context_tokens": context_tokens, "heads": heads}, False
+
+
+def _attention(scenario: Scenario, mixer: Attention, chunk: int, context_tokens: int) -> Iterator[Shape]:
+    assert scenario.calibration is not None
+    kv_dtype, ranks = scenario.serving.kv_dtype, scenario.deployment.tensor_parallel
+    heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
+    shape = {"heads": heads, "kv_heads": kv_heads, "head_dim": mixer.qk_head_dim}
+    window = mixer.window_tokens if mixer.kind == "sliding" else None
+    reach = context_tokens if window is None else min(context_tokens, window)
+    past_tokens = max(0, context_tokens - chunk)
+    prompt = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
+    asked: tuple[tuple[Family, Mapping[str, float]], ...] = (
+        ("decode_attention", {"batch": 1, "context_tokens": reach}),
+        ("prefill_attention", {"batch": 1, **prompt}),
+        ("mixed_attention", {"batch": 1, "context_tokens": reach}),
+    )
+    for family, quantities in asked:
+        fit = attention_fit(scenario.calibration, family, kv_dtype, mixer.qk_head_dim, window)
+        if fit is not None:
+            guessed = window is not None and not fit.variant.endswith(WINDOWED)
+            yield fit, {**shape, **quantities}, guessed

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import log
 
+from ctxsim.cost.calibrated.bench import Bench
+from ctxsim.cost.calibrated.experts import priced_experts
 from ctxsim.cost.calibrated.kernels import Kernel, decode_kernel, prefill_kernel
+from ctxsim.cost.calibrated.modules import module_kernel, priced_modules
 from ctxsim.cost.calibrated.products import Per, RankProduct, rank_products
-from ctxsim.cost.calibrated.tariffs import Tariff
+from ctxsim.cost.calibrated.states import priced_states
+from ctxsim.cost.calibrated.tariffs import Priced, Tariff
 from ctxsim.cost.compiling import attention_name
 from ctxsim.cost.curves import (
-    Device,
     all_reduce_s,
     decode_attention_s,
     elementwise_s,
@@ -23,7 +25,7 @@ from ctxsim.cost.curves import (
 )
 from ctxsim.cost.curves.mixed import TILE_QUERIES
 from ctxsim.geometry import KV_DTYPES, ContextClass, Span
-from ctxsim.spec.calibration import Calibration, Family, Fit
+from ctxsim.spec.calibration import WINDOWED, Calibration, Family, Fit
 from ctxsim.spec.model import Attention, Layer
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
@@ -35,28 +37,34 @@ CUSTOM_MOST_BYTES = parse("8 MiB", "bytes")
 EMBEDDING_PASSES = 2
 """A look-up reads a row and writes it."""
 
+# The small kernels of a pass are those that vLLM runs one by one, or as torch.compile joins them
+# (vllm/model_executor/models/llama.py; docs.vllm.ai, design/fusions): in a layer two norms with their residual sums,
+# the rotary embedding, the write of keys and values to the cache, the activation; the embedding, and a norm after the
+# last layer. Not counted, as nothing here timed them: choosing experts, norms over heads. Newer engines join some of
+# these to each other, to the quantisation or to the all-reduce; what that saves is part of the spread.
 NORMS = 2
 """Norms of a layer: before attention and before the feed-forward."""
 
 NORM_PASSES = 4
 """A norm that adds the residual reads both and writes both."""
 
+LONE_NORM_PASSES, ADD_PASSES = 2, 3
+"""Where residual sums were measured on their own, norms were measured without: a row is read and written; a sum reads
+two and writes one."""
+
 GATED_PASSES = 3
 """An activation reads gate and up and writes one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What prices come from: a device and its calibration."""
-
-    device: Device
-    calibration: Calibration
-
-
-def priced_operations(scenario: Scenario, bench: Bench) -> list[Tariff]:
-    """Every operation without context that the calibration can price."""
+def priced_operations(scenario: Scenario, bench: Bench) -> list[Priced]:
+    """Every operation without context that the calibration can price; no product twice."""
+    modules = list(priced_modules(scenario, bench))
+    covered = {name for module in modules for name in module.covers}
     return [
-        *_products(scenario, bench),
+        *(product for product in _products(scenario, bench) if product.operation not in covered),
+        *modules,
+        *priced_experts(scenario, bench),
+        *priced_states(scenario, bench),
         *_elementwise(scenario, bench),
         *_all_reduce(scenario, bench),
         *_host(bench),
@@ -92,16 +100,20 @@ def _product_s(bench: Bench, fit: Fit, dtype: str, product: RankProduct, rows: i
 def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index: int) -> Kernel | None:
     mixer = c.mixer
     if not isinstance(mixer, Attention):
-        return None
+        return module_kernel(scenario, bench, c, span, index)
     ranks, kv_dtype = scenario.deployment.tensor_parallel, scenario.serving.kv_dtype
     heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
     name = attention_name(c, span)
+    window = span.tokens if span.kind == "sliding" else None
     if span.phase == "decode":
-        fit = attention_fit(bench.calibration, "decode_attention", kv_dtype, head_dim)
+        whole = attention_fit(bench.calibration, "decode_attention", kv_dtype, head_dim)
+        filled = attention_fit(bench.calibration, "decode_attention", kv_dtype, head_dim, window)
         value_bytes = KV_DTYPES[kv_dtype].bytes_per_value(mixer.qk_head_dim)
 
         def decode_s(sequences: float, context: float) -> float:
+            """A window that is not yet full is attention to the whole context."""
+            fit = whole if window is None or context < window else filled
             assert fit is not None
             seconds = decode_attention_s(
                 bench.device, fit, sequences, max(1.0, context), heads, kv_heads, head_dim, value_bytes
@@ -118,9 +130,8 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
             )
             return c.layers * mixed.scale * float(seconds)
 
-        return None if fit is None else decode_kernel(name, index, decode_s, None if mixed is None else beside_s)
-    fit = attention_fit(bench.calibration, "prefill_attention", kv_dtype, head_dim)
-    window = span.tokens if span.kind == "sliding" else None
+        return None if whole is None else decode_kernel(name, index, decode_s, None if mixed is None else beside_s)
+    fit = attention_fit(bench.calibration, "prefill_attention", kv_dtype, head_dim, window)
 
     def prefill_s(chunks: float, new: float, past: float) -> float:
         assert fit is not None
@@ -130,14 +141,25 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
     return None if fit is None else prefill_kernel(name, index, span, prefill_s)
 
 
-def attention_fit(calibration: Calibration, family: Family, kv_dtype: str, head_dim: float) -> Fit | None:
-    """The fit of the KV format and head size (variants are ``bf16-128`` and the like).
+def attention_fit(
+    calibration: Calibration, family: Family, kv_dtype: str, head_dim: float, window: int | None = None
+) -> Fit | None:
+    """The fit of the KV format and head size (variants are ``bf16-128``, ``bf16-128-windowed`` and the like).
 
-    Of prefill in a format that was not measured, that of bf16; of a size, the nearest.
+    Of prefill in a format that was not measured, that of bf16; of a size, the nearest. Of a window, where there is no
+    fit of windows, that of full attention.
     """
-    variants = calibration.variants(family)
+    windowed = [name for name in calibration.variants(family) if name.endswith(WINDOWED)]
+    full = [name for name in calibration.variants(family) if not name.endswith(WINDOWED)]
+    found = _nearest_fit(calibration, family, windowed, kv_dtype, head_dim) if window is not None else None
+    return found or _nearest_fit(calibration, family, full, kv_dtype, head_dim)
+
+
+def _nearest_fit(
+    calibration: Calibration, family: Family, variants: list[str], kv_dtype: str, head_dim: float
+) -> Fit | None:
     for dtype in (kv_dtype, "bf16") if family == "prefill_attention" else (kv_dtype,):
-        sizes = {int(name.partition("-")[2]): name for name in variants if name.startswith(f"{dtype}-")}
+        sizes = {int(name.split("-")[1]): name for name in variants if name.startswith(f"{dtype}-")}
         if sizes:
             nearest = min(sizes, key=lambda size: abs(log(size / head_dim)))
             return calibration.fit(family, sizes[nearest])
@@ -145,15 +167,22 @@ def attention_fit(calibration: Calibration, family: Family, kv_dtype: str, head_
 
 
 def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
-    """Embedding, norms with their residual sums, rotary embedding, activation functions, the sampler."""
+    """Embedding, norms with residual sums, rotary embedding, writes to the KV cache, activations, the sampler."""
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
         yield from _moved(bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
+        yield from _norms(bench, 1, model.hidden_size)
     for layer, number in model.layer_counts.items():
-        yield from _moved(bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
+        yield from _norms(bench, NORMS * number, model.hidden_size)
         for operation, values in _by_rank(layer, ranks).items():
             yield from _moved(bench, operation, operation, number, values)
     yield from _moved(bench, "sampler", "sampler", 1, model.vocab_size, "sequences")
+
+
+def _norms(bench: Bench, runs: int, width: int) -> Iterator[Tariff]:
+    apart = bench.calibration.fit("elementwise", "add") is not None
+    yield from _moved(bench, "norms", "norm", runs, (LONE_NORM_PASSES if apart else NORM_PASSES) * width)
+    yield from _moved(bench, "norms", "add", runs, ADD_PASSES * width)
 
 
 def _moved(
@@ -170,9 +199,11 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
     values: dict[str, float] = {}
     if isinstance(layer.mixer, Attention):
         mixer = layer.mixer
-        rotated = mixer.num_heads / ranks + max(1, mixer.num_kv_heads / ranks)
-        values["rotary"] = 2 * rotated * mixer.qk_head_dim
-    widths = [m.products[-1].inputs for m in layer.feed_forward if m.products and m.operation == "mlp"]
+        kv_heads = max(1, mixer.num_kv_heads / ranks)
+        values["rotary"] = 2 * (mixer.num_heads / ranks + kv_heads) * mixer.qk_head_dim
+        values["kv_store"] = 2 * kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
+    dense = (m for m in layer.feed_forward if m.products and m.experts == 1 and m.operation != "router")
+    widths = [m.products[-1].inputs for m in dense]
     if widths:
         values["activation"] = GATED_PASSES * sum(widths) / ranks
     return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ctxsim.cost.calibrated.kernels import Kernel, Stretch
-from ctxsim.cost.calibrated.tariffs import Tariff
+from ctxsim.cost.calibrated.tariffs import Priced
 from ctxsim.cost.law import Law, Piece
 from ctxsim.geometry import UNBOUNDED, BatchTotals
 
@@ -18,7 +18,7 @@ class CalibratedLaw:
     rest: a law of whatever is not calibrated.
     """
 
-    def __init__(self, fixed: Sequence[Tariff], kernels: Sequence[Kernel], rest: Law) -> None:
+    def __init__(self, fixed: Sequence[Priced], kernels: Sequence[Kernel], rest: Law) -> None:
         self._fixed = tuple(fixed)
         self._kernels = tuple(kernels)
         self._rest = rest

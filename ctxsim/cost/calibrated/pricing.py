@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ctxsim.cost.calibrated.compiling import Bench, priced_kernels, priced_operations
+from ctxsim.cost.calibrated.bench import Bench
+from ctxsim.cost.calibrated.compiling import priced_kernels, priced_operations
 from ctxsim.cost.calibrated.law import CalibratedLaw
 from ctxsim.cost.curves import Device
 from ctxsim.cost.law import RooflineLaw
@@ -20,7 +21,7 @@ class Pricing:
 
     operations: those of fidelity peak, for what the calibration has no fit for: these run at the shares of the peaks
     that the profile says were reached (efficiency.matmul_ratio, hbm_ratio), at the peaks where it says nothing.
-    unpriced: their names.
+    unpriced: their names. covers: by operation, those of fidelity peak whose time is in its own.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Pricing:
         self._bench = Bench(device, scenario.calibration)
         self._tariffs = priced_operations(scenario, self._bench)
         self._kernels = priced_kernels(scenario, self._bench, classes)
+        self.covers = {tariff.operation: tariff.covers for tariff in self._tariffs}
         priced = {tariff.operation for tariff in self._tariffs} | {kernel.operation for kernel in self._kernels}
+        priced |= {name for names in self.covers.values() for name in names}
         hardware = scenario.hardware
         matmul_ratio, self._hbm_ratio = hardware.matmul_ratio or 1.0, hardware.hbm_ratio or 1.0
         self._rates = rates

@@ -24,6 +24,19 @@ from ctxsim.spec.calibration import Fit
 
 _MATRICES = 3
 
+EXPERT_FORMATS: dict[str, tuple[str, float]] = {
+    "bf16": ("bf16", 2.0),
+    "fp8": ("fp8", 1.0),
+    "fp8_block": ("fp8", 1.0),
+    "int4": ("bf16", 0.5 + 2 / 128),
+    "mxfp4": ("bf16", 0.5 + 1 / 32),
+}
+"""By variant of the fits: the number format of the products, and bytes of a weight with its share of scales.
+
+int4: a 16-bit scale for groups of 128, multiplied in bf16 (Marlin); mxfp4: an 8-bit scale for blocks of 32 (OCP
+Microscaling Formats 1.0), which Hopper and Ampere widen too.
+"""
+
 
 def experts_s(
     device: Device,

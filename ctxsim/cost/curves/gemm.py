@@ -19,7 +19,7 @@ import numpy as np
 
 from ctxsim.cost.curves.device import Device
 from ctxsim.cost.curves.grid import log_ratio
-from ctxsim.cost.curves.values import HALF_BYTES, Seconds, Sizes, joined_s
+from ctxsim.cost.curves.values import HALF_BYTES, OPERAND_BYTES, Seconds, Sizes, joined_s
 from ctxsim.spec.calibration import Fit
 
 TILES = ((16, 64), (64, 64), (64, 128), (64, 256), (128, 256))
@@ -27,7 +27,6 @@ TILES = ((16, 64), (64, 64), (64, 128), (64, 256), (128, 256))
 
 _SPLITS = (1, 2, 3, 4, 8, 16)
 _PARTIAL_BYTES = 8  # a partial sum in fp32, written and read
-_OPERAND_BYTES = {"bf16": 2, "fp8": 1, "int8": 1}
 
 
 def gemm_s(device: Device, fit: Fit, dtype: str, m: Sizes, n: Sizes, k: Sizes) -> Seconds:
@@ -40,14 +39,14 @@ def gemm_s(device: Device, fit: Fit, dtype: str, m: Sizes, n: Sizes, k: Sizes) -
     compute_s = _compute_s(device, fit, dtype, m, n, k)
     seconds = fit["launch_s"] + joined_s(compute_s, memory_s, fit["sharpness"])
     if dtype != "bf16":
-        quantized_bytes = m * k * (HALF_BYTES + _OPERAND_BYTES[dtype])
+        quantized_bytes = m * k * (HALF_BYTES + OPERAND_BYTES[dtype])
         seconds = seconds + quantized_bytes / (fit["quantize_ratio"] * device.hbm_bytes_per_s)
     return np.asarray(seconds * np.exp(log_ratio(fit, m=m, n=n, k=k)), float)[()]
 
 
 def moved_bytes(dtype: str, m: Sizes, n: Sizes, k: Sizes) -> Sizes:
     """Bytes of both operands in that format and of the product in bf16."""
-    return _OPERAND_BYTES[dtype] * (m * k + k * n) + HALF_BYTES * m * n
+    return OPERAND_BYTES[dtype] * (m * k + k * n) + HALF_BYTES * m * n
 
 
 def tile_name(rows: int, columns: int) -> str:

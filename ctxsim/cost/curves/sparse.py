@@ -1,13 +1,13 @@
 """Attention over the top-k tokens that an indexer selects (DeepSeek sparse attention).
 
+seconds = module + indexer + core
 indexer = causal pairs x index_heads x 2 index_dim FLOP / (index_ratio x bf16 peak)
 core    = joined(selected x heads x 2 (2 latent + rope) FLOP / (flop_ratio x bf16 peak),
                  selected x (latent + rope) values / (gather_ratio x bandwidth))
 selected = query-key pairs with each query bounded by top_k
-seconds = (launch + indexer + core + tokens x token_s + tokens x heads x head_s + projections) x exp(grid)
 
-Pairs of new tokens after past ones, so that decode is one new token. Projections: see ctxsim.cost.curves.latent.
-Coefficients: ``launch_s``, ``token_s``, ``head_s`` seconds; the others shares of peaks.
+Pairs of new tokens after past ones, so that decode is one new token. The module, its projections and its coefficients:
+see ctxsim.cost.curves.latent. The others are shares of peaks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctxsim.cost.curves.device import Device
-from ctxsim.cost.curves.grid import log_ratio
-from ctxsim.cost.curves.latent import projections_s
+from ctxsim.cost.curves.latent import module_s
 from ctxsim.cost.curves.values import HALF_BYTES, JOINED, Seconds, Sizes, causal_pairs, joined_s
 from ctxsim.spec.calibration import Fit
 
@@ -35,16 +34,45 @@ def sparse_attention_s(
     index_dim: Sizes,
     projection_weights: Sizes = 0.0,
     kv_bytes_per_value: Sizes = HALF_BYTES,
+    weight_dtype: str = "bf16",
 ) -> Seconds:
     """Seconds of one layer: ``batch`` sequences of ``new_tokens`` after ``past_tokens``, heads of one accelerator."""
-    tokens = np.asarray(batch, float) * new_tokens
+    index_s = sparse_index_s(device, fit, batch, new_tokens, past_tokens, index_heads, index_dim)
+    core_s = sparse_core_s(
+        device, fit, batch, new_tokens, past_tokens, heads, top_k, latent_dim, rope_dim, kv_bytes_per_value
+    )
+    around_s = module_s(device, fit, batch * new_tokens, heads, projection_weights, weight_dtype)
+    return np.asarray(index_s + core_s + around_s, float)[()]
+
+
+def sparse_index_s(
+    device: Device,
+    fit: Fit,
+    batch: Sizes,
+    new_tokens: Sizes,
+    past_tokens: Sizes,
+    index_heads: Sizes,
+    index_dim: Sizes,
+) -> Seconds:
+    """The part of it that scores the whole context."""
     scored = batch * causal_pairs(new_tokens, past_tokens, None)
+    return np.asarray(scored * index_heads * 2 * index_dim / (fit["index_ratio"] * device.peak("bf16")), float)[()]
+
+
+def sparse_core_s(
+    device: Device,
+    fit: Fit,
+    batch: Sizes,
+    new_tokens: Sizes,
+    past_tokens: Sizes,
+    heads: Sizes,
+    top_k: Sizes,
+    latent_dim: Sizes,
+    rope_dim: Sizes,
+    kv_bytes_per_value: Sizes = HALF_BYTES,
+) -> Seconds:
+    """The part of it that attends to the selected tokens."""
     selected = batch * causal_pairs(new_tokens, past_tokens, top_k)
-    index_s = scored * index_heads * 2 * index_dim / (fit["index_ratio"] * device.peak("bf16"))
     flop_s = selected * heads * 2 * (2 * latent_dim + rope_dim) / (fit["flop_ratio"] * device.peak("bf16"))
     gathered_bytes = selected * (latent_dim + rope_dim) * kv_bytes_per_value
-    core_s = joined_s(flop_s, gathered_bytes / (fit["gather_ratio"] * device.hbm_bytes_per_s), JOINED)
-    token_s = tokens * (fit["token_s"] + heads * fit["head_s"])
-    seconds = fit["launch_s"] + index_s + core_s + token_s + projections_s(device, fit, tokens, projection_weights)
-    left_over = log_ratio(fit, batch=batch, context_tokens=past_tokens + new_tokens, heads=heads)
-    return np.asarray(seconds * np.exp(left_over), float)[()]
+    return joined_s(flop_s, gathered_bytes / (fit["gather_ratio"] * device.hbm_bytes_per_s), JOINED)

@@ -16,6 +16,9 @@ Seconds = npt.NDArray[np.float64]
 HALF_BYTES = 2
 """Bytes of an activation, and of a key or value in bf16."""
 
+OPERAND_BYTES = {"bf16": 2, "fp8": 1, "int8": 1}
+"""Bytes of a weight, or of an activation brought into its format, in a matrix product."""
+
 JOINED = 3.0
 """Exponent of the turn from memory to compute, of forms that do not fit it."""
 

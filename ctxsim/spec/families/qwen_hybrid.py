@@ -11,7 +11,7 @@ from ctxsim.spec.families.blocks import Linear
 from ctxsim.spec.families.decoder import FULL, LINEAR, NORMS, decoder, read_heads, routed
 from ctxsim.spec.families.qwen import sparse_or_dense
 from ctxsim.spec.families.states import DELTA_FLOP_PER_VALUE, conv_bytes, recurrent_bytes
-from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec, StateMixer
+from ctxsim.spec.model import Attention, DeltaHeads, Layer, Matrix, ModelSpec, StateMixer
 
 
 def qwen3_next(reader: ConfigReader) -> ModelSpec:
@@ -69,6 +69,7 @@ def _delta_net(reader: ConfigReader) -> StateMixer:
             ),
             Matrix("state_out", values * hidden_size, max_shards=value_heads),
         ),
+        DeltaHeads(key_heads, value_heads, key_dim, value_dim),
     )
 
 
