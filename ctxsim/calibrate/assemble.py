@@ -9,7 +9,7 @@ import pandas as pd
 
 from ctxsim.calibrate import frames
 from ctxsim.calibrate.form import Fitted, Form, fit_form
-from ctxsim.calibrate.leave_out import Judged, judge, longest_decade_predictions, predicted, shorter
+from ctxsim.calibrate.leave_out import DECADE, OCTAVE, Judged, beyond_predictions, judge, predicted, shorter
 from ctxsim.calibrate.plans import Part, Plan, plan_of
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range
@@ -52,7 +52,7 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     """Predictions of whole shapes, and of the longest decades, by fits without them; columns EVALUATED.
 
     ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes together; that of
-    the longest decade only from what is shorter, its growth from the longest decade of that. Sliding windows are
+    the longest decade only from what is shorter, its growth from the longest octave of that. Sliding windows are
     predicted by the fit of full attention, with its band. ``families``, ``variants``: () for all.
     """
     plan = plan_of(name)
@@ -84,13 +84,13 @@ def _variants(plan: Plan, folder: Path) -> Iterator[tuple[Part, str, pd.DataFram
 def _longest(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The longest decade with the band that someone who had only the shorter rows would have stated.
 
-    None where those rows are too few for two decades of their own, and their growth cannot be known.
+    None where those rows are too few to be judged by their own longest octave.
     """
-    short = rows[shorter(form, rows)].reset_index(drop=True)
-    if len(form.judged(device, short[shorter(form, short)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
+    short = rows[shorter(form, rows, DECADE)].reset_index(drop=True)
+    if len(form.judged(device, short[shorter(form, short, OCTAVE)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
         return []
     judged, _ = judge(form, device, variant, short)
-    return [_banded(judged, longest_decade_predictions(form, device, variant, rows))]
+    return [_banded(judged, beyond_predictions(form, device, variant, rows, DECADE))]
 
 
 def _banded(judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 
 from ctxsim.calibrate import collective, decode, elementwise, evaluate, frames, gemm, prefill, tables, vidur
 from ctxsim.calibrate.form import Form, fit_form
-from ctxsim.calibrate.leave_out import judge
+from ctxsim.calibrate.leave_out import judge, left_out_predictions
 from ctxsim.calibrate.plans import PLANS, VIDUR_GEMM
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import load_calibration
@@ -71,12 +71,12 @@ def test_shapes_left_out_of_the_fit(outside_data, hardware, family, variant, tar
 BF16 = tuple(f"bf16-{head_dim}" for head_dim in (64, 128, 192, 256))
 
 
-@pytest.mark.parametrize(("hardware", "most_widths"), [(A100, 4.0), (H200, 2.5)])
+@pytest.mark.parametrize(("hardware", "most_widths"), [(A100, 2.7), (H200, 2.5)])
 def test_the_longest_decade_of_context(outside_data, hardware, most_widths):
     """Fitted on up to 16K tokens of context, asked up to 131K; the band, too, is that of the shorter contexts alone.
 
-    most_widths: of the band's mean half-width over the MAPE. The A100 misses the target of 2.5: contexts up to 2K, from
-    which its growth comes, do not show how slow 32 sequences are, and the band is wider than need be.
+    most_widths: of the band's mean half-width over the MAPE. The A100 misses the target of 2.5 by 0.12: its MAPE is
+    2.6 %, its band of 6.8 % holds 98 %.
     """
     found = evaluate(outside_data / "kernels", f"{hardware}-vllm", ("decode_attention",), BF16)
     found = found[found["split"] == "longest decade of context_tokens"]
@@ -87,6 +87,19 @@ def test_the_longest_decade_of_context(outside_data, hardware, most_widths):
     assert error.mean() <= 0.06
     assert covered >= 0.9
     assert widths <= most_widths
+
+
+@pytest.mark.parametrize("hardware", [A100, H200])
+def test_vllm_s_own_all_reduce(outside_data, hardware):
+    """Left out by machine, and by decade of message size; both within the target of all-reduce."""
+    rows = frames.of(tables.read_all_reduce(outside_data / "kernels" / FOLDERS[hardware]), "all_reduce", "custom")
+    device = Device.of(load_hardware(hardware))
+    found = left_out_predictions(collective.CUSTOM, device, "custom", rows)
+    machines = found["split"].str.startswith("accelerators").to_numpy()
+    by_machine, by_decade = np.abs(errors(found[machines])).mean(), np.abs(errors(found[~machines])).mean()
+    print(f"{hardware} custom all-reduce: MAPE by machine {by_machine:.4f}, by decade {by_decade:.4f}")
+    assert by_machine <= 0.08
+    assert by_decade <= 0.08
 
 
 def layer_errors(folder, fitted, asked):
