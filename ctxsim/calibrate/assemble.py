@@ -58,8 +58,8 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     plan = plan_of(name)
     device = Device.of(load_hardware(plan.hardware))
     parts = []
-    for part, variant, rows in _variants(plan, folder):
-        if _asked(part.form.family, families) and _asked(variant, variants):
+    for part, variant, rows in _variants(plan, folder, families):
+        if _asked(variant, variants):
             judged, within = judge(part.form, device, variant, rows)
             parts += [_banded(judged, within), *_longest(part.form, device, variant, rows)]
             if part.beside:
@@ -69,13 +69,18 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     return pd.concat(parts, ignore_index=True)[list(EVALUATED)]
 
 
+def variants_of(folder: Path, name: str) -> list[tuple[str, str]]:
+    """The families and variants that ``evaluate`` has predictions of."""
+    return [(part.form.family, variant) for part, variant, _ in _variants(plan_of(name), folder)]
+
+
 def _asked(name: str, names: tuple[str, ...]) -> bool:
     return not names or name in names
 
 
-def _variants(plan: Plan, folder: Path) -> Iterator[tuple[Part, str, pd.DataFrame]]:
-    """Every part's variants with their rows."""
-    for part in plan.parts:
+def _variants(plan: Plan, folder: Path, families: tuple[str, ...] = ()) -> Iterator[tuple[Part, str, pd.DataFrame]]:
+    """Every part's variants with their rows, of these families; () for all."""
+    for part in (part for part in plan.parts if _asked(part.form.family, families)):
         rows = part.rows(folder / plan.folder)
         for variant in sorted(set(rows["variant"])):
             yield part, variant, frames.of(rows, part.form.family, variant)

@@ -45,12 +45,18 @@ class Judged:
 
 
 def judge(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> tuple[Judged, pd.DataFrame]:
-    """The spread on shapes left out, with their predictions, and how it grew to the last doubling of a size."""
+    """The spread on shapes left out, with their predictions, and how it grew to the last doubling of a size.
+
+    Where too few rows are shorter to say, it is taken to grow by the least.
+    """
     within = left_out_predictions(form, device, variant, rows)
-    last = beyond_predictions(form, device, variant, rows, OCTAVE)
     spread = spread_ratio(within)
+    least = LEAST_GROWTH * spread / log(DECADE)
+    if len(form.judged(device, rows[shorter(form, rows, OCTAVE)])) < len(form.starts):
+        return Judged(spread, least), within
+    last = beyond_predictions(form, device, variant, rows, OCTAVE)
     growth = (spread_ratio(last) - spread) / float(last["beyond"].mean())
-    return Judged(spread, max(growth, LEAST_GROWTH * spread / log(DECADE))), within
+    return Judged(spread, max(growth, least)), within
 
 
 def left_out_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> pd.DataFrame:

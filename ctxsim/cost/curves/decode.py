@@ -73,7 +73,8 @@ def _read_s(device: Device, fit: Fit, kv_bytes: Sizes, blocks: Sizes, multi_head
         return joined_s(blocks * block_s, np.ceil(blocks / device.compute_units) * unit_s, _SHARPNESS)
 
     waves_s = np.floor(blocks / wave) * wave_s(wave) + wave_s(blocks % wave)
-    return np.where(multi_head | (blocks >= _FULL_WAVE * wave), waves_s, blocks * block_s)
+    alone = np.logical_or(multi_head, blocks >= _FULL_WAVE * wave)
+    return np.where(alone, waves_s, blocks * block_s)
 
 
 def working_set_bytes(
