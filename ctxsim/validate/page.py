@@ -26,7 +26,8 @@ th:first-child,td:first-child,td.word,th.word{text-align:left}
 .wide td:first-child{white-space:normal;min-width:14rem}
 .no{font-weight:600;color:#b42318}
 @media(prefers-color-scheme:dark){body{background:#14181d;color:#dde3ea}th,td{border-color:#333c47}.no{color:#ff8a7a}}
-@media(max-width:40rem){body{margin:1rem auto}h1{font-size:1.5rem}}"""
+@media(max-width:40rem){body{margin:1rem auto}h1{font-size:1.5rem}table{font-size:13px}th,td{padding:.2rem .35rem}
+.wide td:first-child{min-width:8rem}}"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _html_table(table: pd.DataFrame) -> str:
 
 def _html_row(table: pd.DataFrame, row: Mapping[Hashable, object]) -> str:
     cells = [(str(name), _cell(str(name), value)) for name, value in row.items()]
-    marks = [' class="no"' if cell == ("met", "no") else _mark(table, cell[0]) for cell in cells]
+    marks = [' class="word no"' if cell == ("met", "no") else _mark(table, cell[0]) for cell in cells]
     return "".join(f"<td{mark}>{escape(cell)}</td>" for mark, (_, cell) in zip(marks, cells, strict=True))
 
 

@@ -17,7 +17,7 @@ from ctxsim.validate.workers import Spread, spreading
 
 TITLE = "Validation"
 SUMMARY = (
-    "What was to be reached and what was, from the tables below. Written whole by `ctxsim validate --data DIR -o DIR`; "
+    "What was to be reached and what was, from the tables below. Written whole by ctxsim validate --data DIR -o DIR; "
     "nothing here is typed in by hand."
 )
 

@@ -35,8 +35,8 @@ def times_at_most(what: str, found: float, limit: float) -> Target:
 
 def target_table(targets: Sequence[Target]) -> pd.DataFrame:
     """One row a target."""
-    rows = [(target.what, target.limit, target.found, target.met) for target in targets]
-    return pd.DataFrame(rows, columns=["target", "limit", "measured", "met"])
+    rows = [(target.what, target.met, target.found, target.limit) for target in targets]
+    return pd.DataFrame(rows, columns=["target", "met", "measured", "limit"])
 
 
 def _percent(ratio: float, digits: int) -> str:

@@ -76,7 +76,7 @@ def test_long_tables_are_folded_away_but_for_the_targets() -> None:
     targets = target_table([at_most("MAPE", 0.061, 0.06)] * (LONG + 1))
     page = html("Title", [Section("Targets", "", targets)])
     assert "<details>" not in page
-    assert page.count('<td class="no">no</td>') == LONG + 1
+    assert page.count('<td class="word no">no</td>') == LONG + 1
 
 
 def test_targets_are_kept_or_not_by_what_was_found() -> None:
