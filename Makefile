@@ -28,7 +28,7 @@ docs: $(READY)
 	$(BIN)/ctxsim paper --markdown > docs/paper.md
 	$(BIN)/python docs/readme_figure.py
 	$(BIN)/python benchmarks/residency.py > docs/residency.md
-	$(BIN)/ctxsim validate --data ../shared/data --workers 2 -o docs
+	$(BIN)/ctxsim validate --data ../shared/data -o docs
 	$(BIN)/python benchmarks/run.py --million --markdown > docs/performance.md
 
 bench: $(READY)

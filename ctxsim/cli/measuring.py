@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -105,7 +106,9 @@ def validate(
     own: Annotated[
         Path, typer.Option("--measurements", metavar="DIR", help="The folder of own measurement files.")
     ] = Path("measurements"),
-    workers: Annotated[int, typer.Option(min=1, help="Processes; the page is the same.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; the page is the same.  [default: one a core]")
+    ] = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -123,7 +126,7 @@ def validate(
     from ctxsim.validate.report import sections, write_pages
 
     places = {"data": None if data is None else _folder(data), "measurements": own}
-    found = sections(places, only or (), workers)
+    found = sections(places, only or (), workers or os.cpu_count() or 1)
     pages = [] if out is None else write_pages(found, out)
     result = {section.title: None if section.table is None else section.table.to_dict("records") for section in found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ctxsim.validate.report import CHECKS, Check, sections, write_pages
 from ctxsim.validate.servers import dense_sections
 from ctxsim.validate.silicon import predict_silicon
 from ctxsim.validate.targets import at_most
-from ctxsim.validate.workers import Spread, in_turn, spreading
+from ctxsim.validate.workers import Spread, spreading
 
 
 def made_up(folder: Path, spread: Spread) -> list[Section]:
@@ -68,10 +69,14 @@ def test_the_page_is_the_same_whatever_the_number_of_processes(tmp_path: Path) -
     assert [page.read_bytes() for page in pages[0]] == [page.read_bytes() for page in pages[1]]
 
 
-def test_work_comes_back_in_its_order() -> None:
-    items = [-3, 1, -2]
+def test_work_comes_back_in_its_order_from_processes_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     with spreading(2) as spread:
-        assert spread(abs, items) == in_turn(abs, items) == [3, 1, 2]
+        assert spread(abs, [-3, 1, -2]) == [3, 1, 2]
+        assert spread(os.getenv, ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]) == ["1", "1"]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_checks_have_names_of_their_own_and_say_what_they_need() -> None:
