@@ -9,7 +9,7 @@ import pandas as pd
 
 from ctxsim.calibrate import frames
 from ctxsim.calibrate.form import Fitted, Form, fit_form
-from ctxsim.calibrate.leave_out import Judged, judge, longest_decade_predictions, shorter
+from ctxsim.calibrate.leave_out import DECADE, OCTAVE, Judged, beyond_predictions, judge, shorter
 from ctxsim.calibrate.plans import Loan, Part, Plan, plan_of
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range, read_calibration
@@ -53,26 +53,31 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     """Predictions of whole shapes, and of the longest decades, by fits without them; columns EVALUATED.
 
     ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes together; that of
-    the longest decade only from what is shorter, its growth from the longest decade of that. ``families``,
+    the longest decade only from what is shorter, its growth from the longest octave of that. ``families``,
     ``variants``: () for all.
     """
     plan = plan_of(name)
     device = Device.of(load_hardware(plan.hardware))
     parts = []
-    for part, variant, rows in _variants(plan, folder):
-        if _asked(part.form.family, families) and _asked(variant, variants):
+    for part, variant, rows in _variants(plan, folder, families):
+        if _asked(variant, variants):
             judged, within = judge(part.form, device, variant, rows)
             parts += [_banded(judged, within), *_longest(part.form, device, variant, rows)]
     return pd.concat(parts, ignore_index=True)[list(EVALUATED)]
+
+
+def variants_of(folder: Path, name: str) -> list[tuple[str, str]]:
+    """The families and variants that ``evaluate`` has predictions of."""
+    return [(part.form.family, variant) for part, variant, _ in _variants(plan_of(name), folder)]
 
 
 def _asked(name: str, names: tuple[str, ...]) -> bool:
     return not names or name in names
 
 
-def _variants(plan: Plan, folder: Path) -> Iterator[tuple[Part, str, pd.DataFrame]]:
-    """Every part's variants with their rows."""
-    for part in plan.parts:
+def _variants(plan: Plan, folder: Path, families: tuple[str, ...] = ()) -> Iterator[tuple[Part, str, pd.DataFrame]]:
+    """Every part's variants with their rows, of these families; () for all."""
+    for part in (part for part in plan.parts if _asked(part.form.family, families)):
         rows = part.rows(folder / plan.folder)
         for variant in sorted(set(rows["variant"])):
             yield part, variant, frames.of(rows, part.form.family, variant)
@@ -81,13 +86,13 @@ def _variants(plan: Plan, folder: Path) -> Iterator[tuple[Part, str, pd.DataFram
 def _longest(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The longest decade with the band that someone who had only the shorter rows would have stated.
 
-    None where those rows are too few for two decades of their own, and their growth cannot be known.
+    None where those rows are too few to be judged by their own longest octave.
     """
-    short = rows[shorter(form, rows)].reset_index(drop=True)
-    if len(form.judged(device, short[shorter(form, short)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
+    short = rows[shorter(form, rows, DECADE)].reset_index(drop=True)
+    if len(form.judged(device, short[shorter(form, short, OCTAVE)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
         return []
     judged, _ = judge(form, device, variant, short)
-    return [_banded(judged, longest_decade_predictions(form, device, variant, rows))]
+    return [_banded(judged, beyond_predictions(form, device, variant, rows, DECADE))]
 
 
 def _banded(judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:

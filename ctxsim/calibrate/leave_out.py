@@ -23,8 +23,13 @@ BAND = 1.645
 """Half-width of a band in standard deviations: nine in ten of normal errors lie within."""
 
 
+OCTAVE = 2.0
+"""Growth is judged on the last doubling of a size: the fit without it knows nearly as much as the one that is used."""
+
+_NAMES = {DECADE: "decade", OCTAVE: "octave"}
+
 LEAST_GROWTH = 0.1
-"""Of the spread: a band grows by so much to the longest decade even where that happened to be predicted no worse."""
+"""Of the spread: a band grows by so much over a decade even where that happened to be predicted no worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,18 @@ class Judged:
 
 
 def judge(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> tuple[Judged, pd.DataFrame]:
-    """The spread on shapes left out and its growth to the longest decade, with all those predictions."""
+    """The spread on shapes left out, with their predictions, and how it grew to the last doubling of a size.
+
+    Where too few rows are shorter to say, it is taken to grow by the least.
+    """
     within = left_out_predictions(form, device, variant, rows)
-    longest = longest_decade_predictions(form, device, variant, rows)
     spread = spread_ratio(within)
-    growth = max(spread_ratio(longest) - spread, LEAST_GROWTH * spread) / float(longest["beyond"].mean())
-    return Judged(spread, growth), within
+    least = LEAST_GROWTH * spread / log(DECADE)
+    if len(form.judged(device, rows[shorter(form, rows, OCTAVE)])) < len(form.starts):
+        return Judged(spread, least), within
+    last = beyond_predictions(form, device, variant, rows, OCTAVE)
+    growth = (spread_ratio(last) - spread) / float(last["beyond"].mean())
+    return Judged(spread, max(growth, least)), within
 
 
 def left_out_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -61,17 +72,17 @@ def left_out_predictions(form: Form, device: Device, variant: str, rows: pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
-def shorter(form: Form, rows: pd.DataFrame) -> Mask:
-    """Rows that are not of the longest decade of the form's growing size."""
+def shorter(form: Form, rows: pd.DataFrame, factor: float) -> Mask:
+    """Rows whose growing size is at most the largest / ``factor``."""
     size = rows[form.grown].to_numpy(float)
-    return np.asarray(size <= size.max() / DECADE)
+    return np.asarray(size <= size.max() / factor)
 
 
-def longest_decade_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the longest decade of the form's growing size, predicted by a fit on the shorter ones."""
-    short = shorter(form, rows)
+def beyond_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """Rows of the last ``factor`` (DECADE, OCTAVE) of the form's growing size, predicted by a fit on shorter ones."""
+    short = shorter(form, rows, factor)
     without = fit_form(form, device, variant, rows[short]).fit
-    return predicted(form, device, without, rows[~short], f"longest decade of {form.grown}")
+    return predicted(form, device, without, rows[~short], f"longest {_NAMES[factor]} of {form.grown}")
 
 
 def spread_ratio(predictions: pd.DataFrame) -> float:

@@ -51,7 +51,7 @@ FORM = Form(
         Start("query_ratio", 0.5, 0.01, 100.0),
         Start("kv_ratio", 0.5, 0.01, 100.0),
     ),
-    ranged=("batch", "new_tokens"),
+    ranged=("batch", "new_tokens", "context_tokens"),
     splits=by_columns("heads", "kv_heads", "head_dim"),
     left_out="head geometries (all rows of one number of heads and KV heads)",
     grown="new_tokens",

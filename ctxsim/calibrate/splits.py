@@ -34,3 +34,14 @@ def by_decades(name: str) -> Callable[[pd.DataFrame], list[Split]]:
         return [(f"{name} of 1e{value:.0f} to 1e{value + 1:.0f}", decade == value) for value in np.unique(decade)]
 
     return splits
+
+
+def both(
+    first: Callable[[pd.DataFrame], list[Split]], second: Callable[[pd.DataFrame], list[Split]]
+) -> Callable[[pd.DataFrame], list[Split]]:
+    """The splits of both: every row is left out in two ways."""
+
+    def splits(rows: pd.DataFrame) -> list[Split]:
+        return [*first(rows), *second(rows)]
+
+    return splits

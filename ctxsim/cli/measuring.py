@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,12 +102,20 @@ def validate(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write validation.md and validation.html there.")
     ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of a check; may be repeated.")] = None,
+    own: Annotated[
+        Path, typer.Option("--measurements", metavar="DIR", help="The folder of own measurement files.")
+    ] = Path("measurements"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; the page is the same.  [default: one a core]")
+    ] = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
     """Check predictions against measurements.
 
-    With a scenario and a measured run: request by request. Without: every table in the folder of outside data.
+    With a scenario and a measured run: request by request. Without: all that own measurements and the folder of outside
+    data hold, each left out of the fit that predicts it.
     """
     if (scenario is None) != (against is None):
         message = "expected a scenario and --against FILE together, or neither; give both"
@@ -116,7 +125,8 @@ def validate(
     _need("scipy", "fit", "validate")
     from ctxsim.validate.report import sections, write_pages
 
-    found = sections(_folder(data))
+    places = {"data": None if data is None else _folder(data), "measurements": own}
+    found = sections(places, only or (), workers or os.cpu_count() or 1)
     pages = [] if out is None else write_pages(found, out)
     result = {section.title: None if section.table is None else section.table.to_dict("records") for section in found}
 

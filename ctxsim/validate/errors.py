@@ -6,6 +6,7 @@ A frame of predictions has columns ``measured_s`` and ``predicted_s``, ``band_ra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,10 +32,23 @@ def relative_errors(frame: pd.DataFrame) -> pd.Series:
 
 
 def error_table(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """One row a group, in the order of the groups' names, with the columns of ``COLUMNS``."""
-    groups = frame.groupby(list(by), sort=True, dropna=False)
+    """One row a group with the columns of ``COLUMNS``, in the order of the groups' names, numbers in them by size."""
+    groups = _ordered(frame, by).groupby(list(by), sort=True, dropna=False, observed=True)
     rows = [dict(zip(by, key, strict=True)) | error_row(group) for key, group in groups]
     return pd.DataFrame(rows, columns=[*by, *COLUMNS])
+
+
+def _ordered(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The frame with words in the order of the numbers in them: heads of 64 before those of 128."""
+    ordered = {name for name in by if isinstance(frame[name].dtype, pd.CategoricalDtype)}
+    words = [name for name in by if name not in ordered and not pd.api.types.is_numeric_dtype(frame[name])]
+    orders = {name: sorted(set(frame[name]), key=_numbers_last) for name in words}
+    return frame.assign(**{name: pd.Categorical(frame[name], order, ordered=True) for name, order in orders.items()})
+
+
+def _numbers_last(word: str) -> list[tuple[str, int]]:
+    """A word's parts, each with the number that ends it."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", word)]
 
 
 def error_row(frame: pd.DataFrame) -> dict[str, float]:
@@ -54,8 +68,11 @@ def error_row(frame: pd.DataFrame) -> dict[str, float]:
     }
 
 
+DECADES = ("up to 1K", "1K to 10K", "10K to 100K", "100K to 1M", "over 1M")
+
+
 def decade(tokens: pd.Series) -> pd.Series:
-    """The decade of a number of tokens, in words that sort: ``1K to 10K``."""
-    names = ("up to 1K", "1K to 10K", "10K to 100K", "100K to 1M", "over 1M")
+    """The decade of a number of tokens, in words that sort by size."""
     edges = [10**power for power in range(3, 7)]
-    return pd.Series([f"{i} {names[i]}" for i in np.searchsorted(edges, tokens, side="left")], index=tokens.index)
+    names = [DECADES[place] for place in np.searchsorted(edges, tokens, side="left")]
+    return pd.Series(pd.Categorical(names, DECADES, ordered=True), index=tokens.index)

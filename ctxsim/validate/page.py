@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import isnan
@@ -10,22 +10,34 @@ from math import isnan
 import pandas as pd
 
 from ctxsim.validate.errors import COLUMNS
+from ctxsim.validate.targets import Target
 
 PERCENT = 100
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1f2933}
-table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .7rem;border-bottom:1px solid #d9e2ec;text-align:right}
+LONG = 12
+"""Rows: a table of more is folded away in HTML."""
+
+STYLE = """:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1f2933;background:#fff}
+p{max-width:48rem}h2{font-size:1.15rem;margin-top:2rem}summary{cursor:pointer}
+.box{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.2rem .7rem;border-bottom:1px solid #d9e2ec;text-align:right;white-space:nowrap}
 th:first-child,td:first-child,td.word,th.word{text-align:left}
-@media(prefers-color-scheme:dark){body{background:#14181d;color:#dde3ea}th,td{border-color:#333c47}}"""
+.wide td:first-child{white-space:normal;min-width:14rem}
+.no{font-weight:600;color:#b42318}
+@media(prefers-color-scheme:dark){body{background:#14181d;color:#dde3ea}th,td{border-color:#333c47}.no{color:#ff8a7a}}
+@media(max-width:40rem){body{margin:1rem auto}h1{font-size:1.5rem}table{font-size:13px}th,td{padding:.2rem .35rem}
+.wide td:first-child{min-width:8rem}}"""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what is to be said, and a table (None where there is none)."""
+    """A heading, what is to be said, a table (None where there is none), and targets that its numbers are of."""
 
     title: str
     words: str
     table: pd.DataFrame | None = None
+    targets: tuple[Target, ...] = ()
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
@@ -64,13 +76,26 @@ def _markdown_table(table: pd.DataFrame) -> list[str]:
 
 
 def _html_table(table: pd.DataFrame) -> str:
-    words = {str(name): ' class="word"' if _is_word(table[name]) else "" for name in table.columns}
-    heads = "".join(f"<th{words[name]}>{escape(_head(name))}</th>" for name in words)
-    rows = (
-        "".join(f"<td{words[str(name)]}>{escape(_cell(str(name), value))}</td>" for name, value in row.items())
-        for row in table.to_dict("records")
+    """The table in a box of its own that scrolls sideways; folded away where it is long, but for the targets."""
+    heads = "".join(f"<th{_mark(table, str(name))}>{escape(_head(str(name)))}</th>" for name in table.columns)
+    rows = "".join(f"<tr>{_html_row(table, row)}</tr>" for row in table.to_dict("records"))
+    wide = ' class="wide"' if "target" in table else ""
+    box = (
+        f'<div class="box" tabindex="0"><table{wide}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+    if len(table) <= LONG or wide:
+        return box
+    return f"<details><summary>{len(table)} rows</summary>{box}</details>"
+
+
+def _html_row(table: pd.DataFrame, row: Mapping[Hashable, object]) -> str:
+    cells = [(str(name), _cell(str(name), value)) for name, value in row.items()]
+    marks = [' class="word no"' if cell == ("met", "no") else _mark(table, cell[0]) for cell in cells]
+    return "".join(f"<td{mark}>{escape(cell)}</td>" for mark, (_, cell) in zip(marks, cells, strict=True))
+
+
+def _mark(table: pd.DataFrame, name: str) -> str:
+    return ' class="word"' if _is_word(table[name]) else ""
 
 
 def _is_word(column: pd.Series) -> bool:

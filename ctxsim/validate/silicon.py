@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ctxsim.cost import CostModel, alone_s
+from ctxsim.cost.calibrated.intervals import intervals
 from ctxsim.errors import Fault, SpecError
 from ctxsim.sim import simulate
 from ctxsim.spec.scenario import Scenario, load_scenario
@@ -87,23 +88,66 @@ def scenario_of(row: pd.Series, hardware: str, kv_dtype: str) -> Scenario:
     return load_scenario("llama-8b-chat", overrides)
 
 
-def predict_silicon(rows: pd.DataFrame, hardware: str, kv_dtype: str) -> Iterator[dict[str, Any]]:
-    """Measured and predicted means of each row, as rows of a frame: one for TTFT and one for TPOT.
+def predict_silicon(row: pd.Series, hardware: str, kv_dtype: str) -> list[dict[str, Any]]:
+    """Measured and predicted means of a row, as rows of a frame: one for TTFT and one for TPOT.
 
     The table does not say in which format KV was kept: ``kv_dtype`` is what is supposed.
     """
-    for _, row in rows.iterrows():
-        summary = simulate(scenario_of(row, hardware, kv_dtype)).summary
-        about = {name: row[name] for name in ("model", "backend", "tp_size", "isl", "osl", "batch_size", "dense")}
-        for latency in ("ttft", "tpot"):
-            measured_s = row[f"silicon_{latency}_ms"] * MILLISECOND_S
-            yield about | {
-                "kv_dtype": kv_dtype,
-                "latency": latency,
-                "measured_s": measured_s,
-                "predicted_s": summary[f"{latency}_s"]["mean"],
-                "band_ratio": float("nan"),
-            }
+    scenario = scenario_of(row, hardware, kv_dtype)
+    summary, bands = simulate(scenario).summary, band_ratios(scenario, row)
+    occupied = occupied_ratio(scenario, row)
+    about = {name: row[name] for name in ("model", "backend", "isl", "osl", "batch_size", "dense")}
+    return [
+        about
+        | {
+            "tp_size": int(row["tp_size"]),
+            "kv_dtype": kv_dtype,
+            "latency": latency,
+            "measured_s": row[f"silicon_{latency}_ms"] * MILLISECOND_S,
+            "predicted_s": summary[f"{latency}_s"]["mean"],
+            "band_ratio": bands[latency],
+            "occupied_ratio": occupied,
+        }
+        for latency in ("ttft", "tpot")
+    ]
+
+
+def band_ratios(scenario: Scenario, row: pd.Series) -> dict[str, float]:
+    """Half-widths of bands of 90 % of TTFT and TPOT, relative, from the errors of the fits behind a closed form.
+
+    ttft = a prompt + a step; tpot = a step + (clients - 1) prompts / output tokens, since between two tokens of one
+    client each of the others brings in so much of its prompts.
+    """
+    clients, mean = int(row["batch_size"]), (1 + LEAST_LENGTH_RATIO) / 2
+    prompt, output = round(mean * row["isl"]), mean * row["osl"]
+
+    def outcome(scenario: Scenario) -> dict[str, float]:
+        cost = CostModel(scenario)
+        prompt_s = alone_s(cost.law, cost.spans, prompt, 0, scenario.serving.max_num_batched_tokens)
+        step_s = cost.pass_s(cost.batch(1, prompt + output / 2, sequences=clients))
+        return {"ttft": prompt_s + step_s, "tpot": step_s + (clients - 1) * prompt_s / output}
+
+    known = outcome(scenario)
+    found = intervals(scenario, int(row["isl"] + row["osl"]), known, outcome)
+    return {latency: found[latency][1] / seconds - 1 for latency, seconds in known.items()}
+
+
+def occupied_ratio(scenario: Scenario, row: pd.Series) -> float:
+    """The share of its own measured time that a row must have computed, by the kernels of the device.
+
+    requests/s x prompt + step / TPOT, where requests/s = clients / (TTFT + (output - 1) x TPOT) and a step is that of
+    the requests which decode at once. Nothing simulated enters: a row above 1, by more than fits are off, cannot be
+    what it says.
+    """
+    mean = (1 + LEAST_LENGTH_RATIO) / 2
+    prompt, output = round(mean * row["isl"]), mean * row["osl"]
+    ttft_s, tpot_s = (row[f"silicon_{latency}_ms"] * MILLISECOND_S for latency in ("ttft", "tpot"))
+    requests_per_s = row["batch_size"] / (ttft_s + (output - 1) * tpot_s)
+    cost = CostModel(scenario)
+    prompt_s = alone_s(cost.law, cost.spans, prompt, 0, scenario.serving.max_num_batched_tokens)
+    decoding = max(1, round(requests_per_s * output * tpot_s))
+    step_s = float(cost.pass_s(cost.batch(1, prompt + output / 2, sequences=decoding)))
+    return float(requests_per_s * prompt_s + step_s / tpot_s)
 
 
 def _workload(row: pd.Series) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ctxsim.spec.scenario import load_scenario
 from ctxsim.units import parse
 from ctxsim.validate.errors import error_table
 from ctxsim.validate.page import Section
+from ctxsim.validate.workers import Spread
 
 MODELS = {"llama2-70b": "llama-2-70b"}
 """Shipped models by the names of the table; BLOOM has no geometry here."""
@@ -62,9 +63,10 @@ def predict_splitwise(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame([found for _, row in read_splitwise(path).iterrows() for found in _predicted(row)])
 
 
-def splitwise_sections(found: pd.DataFrame) -> Iterator[Section]:
-    """What the predictions of ``predict_splitwise`` say."""
-    yield Section("Llama-2-70B on A100 and H100, an engine of 2023", WORDS, error_table(found, GROUPS))
+def splitwise_checks(table: Path, spread: Spread) -> list[Section]:
+    """The section of Splitwise's table."""
+    found = error_table(predict_splitwise(table), GROUPS)
+    return [Section("Llama-2-70B on A100 and H100, an engine of 2023", WORDS, found)]
 
 
 def _predicted(row: pd.Series) -> Iterator[dict[str, Any]]:

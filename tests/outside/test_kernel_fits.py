@@ -7,16 +7,16 @@ is predicted. ``pytest -s`` prints the numbers.
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from ctxsim.calibrate import collective, decode, elementwise, evaluate, experts, frames, gemm, prefill, tables, vidur
-from ctxsim.calibrate.form import Form, fit_form
+from ctxsim.calibrate import collective, decode, evaluate, experts, frames, gemm, prefill, tables
 from ctxsim.calibrate.leave_out import judge, left_out_predictions
-from ctxsim.calibrate.plans import PLANS, VIDUR_GEMM
+from ctxsim.calibrate.plans import PLANS
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import WINDOWED, load_calibration
 from ctxsim.spec.hardware import load_hardware
+from ctxsim.validate.errors import relative_errors
+from ctxsim.validate.layers import PAIRS, clock_errors, layer_errors
 
 A100, H200 = "a100-80gb-sxm", "h200-sxm"
 FOLDERS = {A100: "aiconfigurator/a100_sxm", H200: "aiconfigurator/h200_sxm"}
@@ -71,12 +71,12 @@ def test_shapes_left_out_of_the_fit(outside_data, hardware, family, variant, tar
 BF16 = tuple(f"bf16-{head_dim}" for head_dim in (64, 128, 192, 256))
 
 
-@pytest.mark.parametrize(("hardware", "most_widths"), [(A100, 4.0), (H200, 2.5)])
+@pytest.mark.parametrize(("hardware", "most_widths"), [(A100, 2.7), (H200, 2.5)])
 def test_the_longest_decade_of_context(outside_data, hardware, most_widths):
     """Fitted on up to 16K tokens of context, asked up to 131K; the band, too, is that of the shorter contexts alone.
 
-    most_widths: of the band's mean half-width over the MAPE. The A100 misses the target of 2.5: contexts up to 2K, from
-    which its growth comes, do not show how slow 32 sequences are, and the band is wider than need be.
+    most_widths: of the band's mean half-width over the MAPE. The A100 misses the target of 2.5 by 0.12: its MAPE is
+    2.6 %, its band of 6.8 % holds 98 %.
     """
     found = evaluate(outside_data / "kernels", f"{hardware}-vllm", ("decode_attention",), BF16)
     found = found[found["split"] == "longest decade of context_tokens"]
@@ -89,44 +89,32 @@ def test_the_longest_decade_of_context(outside_data, hardware, most_widths):
     assert widths <= most_widths
 
 
-def layer_errors(folder, fitted, asked):
-    """Relative errors of one layer's summed operations, of another model than the one fitted."""
-    device = Device.of(load_hardware(A100))
-    rows = vidur.read_layers(folder, fitted)
-    forms: dict[str, Form] = {"gemm": VIDUR_GEMM, "elementwise": elementwise.FORM}
-    fits = {
-        key: fit_form(
-            forms[key[0]], device, key[1], frames.framed(part.drop(columns=["operation", "shards", "tokens"]))
-        ).fit
-        for key, part in rows.groupby(["family", "variant"])
-    }
-    layer = vidur.read_layers(folder, asked)
-    layer = layer[layer["tokens"] >= 128]
-    parts = [
-        part.assign(predicted_s=forms[key[0]].seconds(device, fits[key], part))
-        for key, part in layer.groupby(["family", "variant"])
-    ]
-    sums = pd.concat(parts).groupby(["tokens", "shards"])[["predicted_s", "seconds"]].sum()
-    return errors(sums)
+@pytest.mark.parametrize("hardware", [A100, H200])
+def test_vllm_s_own_all_reduce(outside_data, hardware):
+    """Left out by machine, and by decade of message size; both within the target of all-reduce."""
+    rows = frames.of(tables.read_all_reduce(outside_data / "kernels" / FOLDERS[hardware]), "all_reduce", "custom")
+    device = Device.of(load_hardware(hardware))
+    found = left_out_predictions(collective.CUSTOM, device, "custom", rows)
+    machines = found["split"].str.startswith("accelerators").to_numpy()
+    by_machine, by_decade = np.abs(errors(found[machines])).mean(), np.abs(errors(found[~machines])).mean()
+    print(f"{hardware} custom all-reduce: MAPE by machine {by_machine:.4f}, by decade {by_decade:.4f}")
+    assert by_machine <= 0.08
+    assert by_decade <= 0.08
 
 
-@pytest.mark.parametrize(("fitted", "asked"), [("llama-3.1-8b", "llama-3.1-70b"), ("llama-3.1-70b", "llama-3.1-8b")])
+@pytest.mark.parametrize(("fitted", "asked"), PAIRS)
 def test_a_layer_of_the_other_model_at_sustained_clocks(outside_data, fitted, asked):
-    found = layer_errors(outside_data / "kernels" / "vidur", fitted, asked)
-    print(f"Vidur, {fitted} asked for {asked}: MAPE {np.abs(found).mean():.4f}, bias {found.mean():+.4f}")
-    assert np.abs(found).mean() <= 0.06
+    found = relative_errors(layer_errors(outside_data / "kernels" / "vidur", fitted, asked))
+    print(f"Vidur, {fitted} asked for {asked}: MAPE {found.abs().mean():.4f}, bias {found.mean():+.4f}")
+    assert found.abs().mean() <= 0.06
 
 
 def test_the_two_sources_of_the_a100_differ_by_their_clocks(outside_data):
     """Large products in a layer's sequence take longer than one by one: the two calibrations are kept apart."""
-    device = Device.of(load_hardware(A100))
-    fit = load_calibration("a100-80gb-sxm-vllm").fit("gemm", "bf16")
-    for model in vidur.MODELS.values():
-        rows = vidur.read_layers(outside_data / "kernels" / "vidur", model)
-        rows = rows[(rows["family"] == "gemm") & (rows["tokens"] >= 1000)]
-        ratio = rows["seconds"] / gemm.FORM.seconds(device, fit, rows)
-        print(f"Vidur over vLLM, products of {model}, 1000 tokens and more: {ratio.mean() - 1:+.3f}")
-        assert 1.03 < ratio.mean() < 1.25
+    for model, rows in clock_errors(outside_data / "kernels" / "vidur").groupby("model"):
+        more = (rows["measured_s"] / rows["predicted_s"]).mean()
+        print(f"Vidur over vLLM, products of {model}, 1000 tokens and more: {more - 1:+.3f}")
+        assert 1.03 < more < 1.25
 
 
 def test_shipped_calibrations_follow_the_tables_they_were_made_from(outside_data):

@@ -9,18 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ctxsim.calibrate import evaluate, frames, llmservingsim, mixed
-from ctxsim.calibrate.form import fit_form
-from ctxsim.calibrate.plans import ONE_MODEL, PLANS
+from ctxsim.calibrate.plans import PLANS
 from ctxsim.cost import CostModel
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import load_calibration
 from ctxsim.spec.hardware import load_hardware
 from ctxsim.spec.scenario import load_scenario
 from ctxsim.validate.errors import error_table
+from ctxsim.validate.rtx import past_table
 from ctxsim.validate.runs import predicted_run, read_run, run_errors
 
 NAME, HARDWARE, VARIANT = "rtx-pro-6000-vllm", "rtx-pro-6000", "bf16-128"
@@ -30,12 +29,6 @@ RUN = "serving/llmservingsim/RTXPRO6000/Llama-3.1-8B"
 @pytest.fixture(scope="module")
 def run(outside_data):
     return read_run(outside_data / RUN / "requests.jsonl")
-
-
-@pytest.fixture(scope="module")
-def chunks(outside_data):
-    rows = llmservingsim.read_prefill(outside_data / RUN / "kernels")
-    return frames.of(rows, "prefill_attention", VARIANT)
 
 
 def shown(label, errors):
@@ -104,23 +97,14 @@ def test_the_shipped_calibration_follows_its_tables(outside_data):
             assert error <= 1.05 * fit.spread_ratio, (part.form.family, variant)
 
 
-def test_prompts_alone_say_little_of_chunks_after_a_long_past(chunks):
-    """A fit of whole prompts, as of the A100 and H200 tables, asked for chunks: the first evidence of long pasts.
-
-    Chunks of 512 and more, as fits are judged: fair to a past of half the chunk, a tenth off beyond four times. Shorter
-    chunks run in one wave whose every tile walks the whole past, and come out at half of what they take and less.
-    """
-    device, form = Device.of(load_hardware(HARDWARE)), ONE_MODEL["prefill_attention"]
-    fit = fit_form(form, device, VARIANT, chunks[chunks["past_tokens"] == 0].reset_index(drop=True)).fit
-    found = chunks.assign(measured_s=chunks["seconds"], predicted_s=form.seconds(device, fit, chunks))
-    past = pd.cut(found["past_tokens"] / found["new_tokens"], [-1, 0, 0.5, 1, 2, 4, 8, 32, 1024], right=True)
-    size = np.where(found["new_tokens"] >= 512, "512 tokens and more", "shorter chunks")
-    found = found.assign(chunk=size, past_over_new=past.astype(str), order=past.cat.codes, band_ratio=np.nan)
-    table = error_table(found, ["chunk", "order", "past_over_new"]).drop(columns=["band_ratio", "covered_ratio"])
+def test_prompts_alone_say_little_of_chunks_after_a_long_past(outside_data):
+    """The first evidence of long pasts: chunks of 512 and more, as fits are judged, are fair to a past as long as the
+    chunk, and a tenth off beyond four times. Shorter ones come out at half of what they take and less."""
+    table = past_table(outside_data / RUN / "kernels")
     print(table.round(3).to_string())
-    long = table[table["chunk"] == "512 tokens and more"].set_index("order")["mape_ratio"]
-    assert long[:3].max() <= 0.06
-    assert long.max() <= 0.2
+    errors = table[table["chunk"] == "512 tokens and more"].set_index("past_over_new")["mape_ratio"]
+    assert errors[["none", "up to 1/2", "1/2 to 1"]].max() <= 0.06
+    assert errors.max() <= 0.2
 
 
 def test_decode_beside_a_chunk_is_neither_the_sum_nor_the_longer(outside_data):

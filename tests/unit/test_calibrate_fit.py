@@ -11,9 +11,23 @@ from ctxsim.calibrate import elementwise, gemm, host
 from ctxsim.calibrate.decode import FORM as DECODE
 from ctxsim.calibrate.form import fit_form
 from ctxsim.calibrate.frames import framed, sizes
-from ctxsim.calibrate.leave_out import BAND, Judged, judge, left_out_predictions, log_beyond, relative_errors, shorter
+from ctxsim.calibrate.leave_out import (
+    BAND,
+    DECADE,
+    LEAST_GROWTH,
+    OCTAVE,
+    Judged,
+    beyond_predictions,
+    judge,
+    left_out_predictions,
+    log_beyond,
+    relative_errors,
+    shorter,
+    spread_ratio,
+)
 from ctxsim.calibrate.leftover import fit_grid
 from ctxsim.calibrate.robust import Start, fit_coefficients
+from ctxsim.calibrate.splits import both, by_columns, by_decades
 from ctxsim.cost.curves import Device, elementwise_s, gemm_s, log_ratio
 from ctxsim.spec.calibration import Fit
 
@@ -157,9 +171,29 @@ def test_distance_from_what_was_measured_is_logarithmic_and_adds_up():
     assert log_beyond(fit, rows) == pytest.approx([0.0, 2 * np.log(2), 2.0])
 
 
+def test_growth_is_that_from_left_out_shapes_to_the_last_octave():
+    rows = line_rows(noise=0.05)
+    rows.loc[rows["moved_bytes"] > rows["moved_bytes"].max() / 2, "seconds"] *= 1.5
+    judged, within = judge(elementwise.FORM, DEVICE, "bf16", rows)
+    last = beyond_predictions(elementwise.FORM, DEVICE, "bf16", rows, OCTAVE)
+    assert set(last["split"]) == {"longest octave of moved_bytes"}
+    more = spread_ratio(last) - spread_ratio(within)
+    assert judged.spread_growth_ratio == pytest.approx(more / last["beyond"].mean())
+    least, _ = judge(elementwise.FORM, DEVICE, "bf16", line_rows(noise=0.05))
+    assert least.spread_growth_ratio >= LEAST_GROWTH * least.spread_ratio / np.log(DECADE)
+
+
 def test_the_longest_decade_is_the_last_factor_of_eight():
-    rows = pd.DataFrame({"context_tokens": [16.0, 16384.0, 16385.0, 131072.0]})
-    assert shorter(DECODE, rows).tolist() == [True, True, False, False]
+    rows = pd.DataFrame({"context_tokens": [16.0, 16384.0, 16385.0, 65536.0, 131072.0]})
+    assert shorter(DECODE, rows, DECADE).tolist() == [True, True, False, False, False]
+    assert shorter(DECODE, rows, OCTAVE).tolist() == [True, True, True, True, False]
+
+
+def test_splits_of_two_kinds_leave_every_row_out_twice():
+    rows = pd.DataFrame({"accelerators": [2.0, 2.0, 4.0], "moved_bytes": [10.0, 500.0, 20.0]})
+    found = both(by_columns("accelerators"), by_decades("moved_bytes"))(rows)
+    assert [label for label, _ in found][:3] == ["accelerators 2", "accelerators 4", "moved_bytes of 1e1 to 1e2"]
+    assert sum(mask for _, mask in found).tolist() == [2, 2, 2]
 
 
 def test_sets_that_stay_in_the_cache_are_not_judged():

@@ -157,8 +157,8 @@ def test_unknown_formats_are_refused():
 
 
 def test_decode_reads_the_cache_at_a_share_of_bandwidth():
-    moved = 2 * 2 * 64 * 100_000 * 8 * 128
-    assert decode(64, 100_000) == pytest.approx(moved / (0.8 * 2e12), rel=0.01)
+    moved = 2 * 2 * 50 * 100_000 * 8 * 128  # 400 blocks, two whole waves
+    assert decode(50, 100_000) == pytest.approx(moved / (0.8 * 2e12), rel=0.01)
     # One head a KV head and one sequence: 8 of 100 units, each 1.2 of its part of the bandwidth.
     assert decode(1, 10**6, heads=8) == pytest.approx(2 * 2 * 10**6 * 8 * 128 / (0.096 * 2e12), rel=0.01)
 
@@ -271,3 +271,39 @@ def test_device_of_a_profile():
     assert device.peak("bf16") == hardware.peak_flop_per_s("bf16")
     assert (device.compute_units, device.hbm_bytes_per_s) == (108, hardware.hbm_bytes_per_s)
     assert device.link() == hardware.scale_up_bytes_per_s
+
+
+def test_vllm_s_kernels_reduce_in_one_shot_below_a_size_that_falls_with_the_accelerators():
+    reduce = replace(fit("all_reduce"), variant="custom")
+    link = DEVICE.link_bytes_per_s
+
+    def one_shot_s(moved, ranks):
+        return 5e-6 + 1e-7 * (ranks - 1) + (ranks - 1) * moved / (0.2 * link)
+
+    def two_shot_s(moved, ranks):
+        return 3e-5 + 1e-6 * (ranks - 1) + 2 * (ranks - 1) / ranks * moved / (0.8 * link)
+
+    kib = 1024.0
+    for ranks, moved in ((2, 4096 * kib), (4, 511 * kib), (8, 255 * kib)):
+        assert all_reduce_s(DEVICE, reduce, moved, ranks) == pytest.approx(one_shot_s(moved, ranks), rel=1e-12)
+    for ranks, moved in ((4, 512 * kib), (8, 256 * kib)):
+        assert all_reduce_s(DEVICE, reduce, moved, ranks) == pytest.approx(two_shot_s(moved, ranks), rel=1e-12)
+
+
+def test_unsplit_contexts_are_read_in_waves_of_two_blocks_a_unit():
+    """100 units: 200 blocks are a wave, bound by bandwidth; the 201st is read alone, at the rate of one unit."""
+    bare = {"launch_s": 1e-30, "ramp_s": 1e-30, "kv_head_s": 1e-30, "query_ratio": 1e9}
+    block_bytes, peak = 2 * 2 * 1e5 * 128, 2e12
+    wave_s, alone_s = 200 * block_bytes / (0.8 * peak), block_bytes * 100 / (1.2 * peak)
+    assert decode(200, 1e5, 1, 1, **bare) == pytest.approx(wave_s, rel=0.01)
+    assert decode(201, 1e5, 1, 1, **bare) == pytest.approx(wave_s + alone_s, rel=0.01)
+    assert decode(25, 1e5, 1, 1, **bare) == pytest.approx(alone_s, rel=0.01)
+
+
+def test_contexts_of_grouped_heads_are_split_while_they_are_few():
+    """Up to 0.8 of a wave of 200 blocks."""
+    bare = {"launch_s": 1e-30, "ramp_s": 1e-30, "kv_head_s": 1e-30, "query_ratio": 1e9}
+    block_s = 2 * 2 * 1e5 * 128 / (0.8 * 2e12)
+    assert decode(50, 1e5, 2, 1, **bare) == pytest.approx(50 * block_s, rel=1e-6)
+    assert decode(159, 1e5, 2, 1, **bare) == pytest.approx(159 * block_s, rel=1e-6)
+    assert decode(160, 1e5, 2, 1, **bare) > 1.02 * 160 * block_s

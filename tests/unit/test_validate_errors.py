@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctxsim.validate.errors import COLUMNS, decade, error_row, error_table
-from ctxsim.validate.page import Section, html, markdown, meanings
+from ctxsim.validate.errors import COLUMNS, DECADES, decade, error_row, error_table
+from ctxsim.validate.page import LONG, Section, html, markdown, meanings
+from ctxsim.validate.targets import at_least, at_most, target_table, times_at_most
 
 FRAME = pd.DataFrame(
     {
@@ -41,9 +42,17 @@ def test_a_group_without_a_band_states_none() -> None:
 
 
 def test_decades_are_in_order() -> None:
-    found = decade(pd.Series([1, 1000, 1001, 10_000, 50_000, 100_001, 2_000_000]))
-    assert [name[0] for name in found] == ["0", "0", "1", "1", "2", "3", "4"]
-    assert found[0] == "0 up to 1K"
+    found = decade(pd.Series([2_000_000, 1, 1000, 1001, 10_000, 50_000, 100_001]))
+    assert list(found) == ["over 1M", "up to 1K", "up to 1K", "1K to 10K", "1K to 10K", "10K to 100K", "100K to 1M"]
+    frame = pd.DataFrame({"context": found, "measured_s": 1.0, "predicted_s": 1.0, "band_ratio": np.nan})
+    assert list(error_table(frame, ["context"])["context"]) == list(DECADES)
+
+
+def test_groups_stand_in_the_order_of_the_numbers_in_their_names() -> None:
+    frame = pd.DataFrame({"variant": ["bf16-128", "fp8-64", "bf16-64", "bf16-256"], "tp_size": [8, 1, 2, 4]})
+    frame = frame.assign(measured_s=1.0, predicted_s=1.0, band_ratio=np.nan)
+    assert list(error_table(frame, ["variant"])["variant"]) == ["bf16-64", "bf16-128", "bf16-256", "fp8-64"]
+    assert list(error_table(frame, ["tp_size"])["tp_size"]) == [1, 2, 4, 8]
 
 
 def test_pages_hold_every_cell() -> None:
@@ -57,6 +66,26 @@ def test_pages_hold_every_cell() -> None:
     assert '<td class="word">a &lt;b&gt;</td><td>1,234</td><td>5.7 %</td><td>-</td>' in page
     assert "Words &amp; more." in page
     assert "http" not in page
+    assert '<div class="box" tabindex="0"><table>' in page
+
+
+def test_long_tables_are_folded_away_but_for_the_targets() -> None:
+    rows = pd.DataFrame({"family": ["gemm"] * (LONG + 1), "rows": 1})
+    assert f"<details><summary>{LONG + 1} rows</summary>" in html("Title", [Section("Long", "", rows)])
+    assert "<details>" not in html("Title", [Section("Short", "", rows[:LONG])])
+    targets = target_table([at_most("MAPE", 0.061, 0.06)] * (LONG + 1))
+    page = html("Title", [Section("Targets", "", targets)])
+    assert "<details>" not in page
+    assert page.count('<td class="word no">no</td>') == LONG + 1
+
+
+def test_targets_are_kept_or_not_by_what_was_found() -> None:
+    found = [at_most("error", 0.06, 0.06), at_least("covered", 0.899, 0.9), times_at_most("width", 2.617, 2.5)]
+    assert target_table(found).to_dict("records") == [
+        {"target": "error", "limit": "at most 6 %", "measured": "6.0 %", "met": True},
+        {"target": "covered", "limit": "at least 90 %", "measured": "89.9 %", "met": False},
+        {"target": "width", "limit": "at most 2.5 x", "measured": "2.62 x", "met": False},
+    ]
 
 
 def test_every_column_is_explained() -> None:
