@@ -28,14 +28,15 @@ LEAST_TOKENS = 512
 EDGES = (-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0, 1024.0)
 NAMES = ("none", "up to 1/2", "1/2 to 1", "1 to 2", "2 to 4", "4 to 8", "8 to 32", "over 32")
 RUN = (
-    "A run of vLLM 0.19, Llama-3.1-8B in bf16, 300 requests (LLMServingSim): kernels of the same GPU are given beside it, "
-    "and nothing else is used but the engine's arguments and when requests of which lengths came. No time of the host is "
-    "added. Errors of means and quantiles; request mape: of single requests, whose TTFT depends on which others they meet."
+    "A run of vLLM 0.19, Llama-3.1-8B in bf16, 300 requests (LLMServingSim): kernels of the same GPU are given beside "
+    "it, and nothing else is used but the engine's arguments and when requests of which lengths came. No time of the "
+    "host is added. Errors of means and quantiles; request mape: of single requests, whose TTFT depends on which "
+    "others they meet."
 )
 PASTS = (
-    "The only table at hand with chunks after a past. A fit of whole prompts alone, as those of A100 and H200 are, asked "
-    "for chunks after a past that is so many times the chunk: what these fits are worth in chunked prefill of long "
-    "contexts. The shipped fit of this GPU follows the pasts."
+    "The only table at hand with chunks after a past. A fit of whole prompts alone, as those of A100 and H200 are, "
+    "asked for chunks after a past that is so many times the chunk: what these fits are worth in chunked prefill of "
+    "long contexts. The shipped fit of this GPU follows the pasts."
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from ctxsim.cost import CostModel
 from ctxsim.errors import SpecError
 from ctxsim.spec.scenario import load_scenario
-from ctxsim.validate.splitwise import predict_splitwise, read_splitwise, splitwise_sections
+from ctxsim.validate.splitwise import predict_splitwise, read_splitwise, splitwise_checks
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_prompts_are_one_pass_and_tokens_one_half_way(table):
     passes += [cost.batch(512, 0, sequences=4), cost.batch(1, 512 + 64, sequences=4)]
     assert found["predicted_s"].tolist() == [float(cost.pass_s(batch)) for batch in passes]
     assert found["measured_s"].tolist() == [0.12, 0.045, 0.5, 0.045]
-    (section,) = splitwise_sections(found)
+    (section,) = splitwise_checks(table, lambda function, items: list(map(function, items)))
     assert section.table is not None
     assert section.table["rows"].tolist() == [1, 1, 1, 1]
 
