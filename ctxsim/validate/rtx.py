@@ -25,7 +25,7 @@ LIMITS = {"ttft_s": ("TTFT", 0.15), "tpot_s": ("TPOT", 0.05)}
 LEAST_TOKENS = 512
 """Of a chunk: fits follow these, shorter ones run in less than a wave."""
 
-EDGES = (-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0, 1024.0)
+EDGES = (-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0, np.inf)
 NAMES = ("none", "up to 1/2", "1/2 to 1", "1 to 2", "2 to 4", "4 to 8", "8 to 32", "over 32")
 RUN = (
     "A run of vLLM 0.19, Llama-3.1-8B in bf16, 300 requests (LLMServingSim): kernels of the same GPU are given beside "

@@ -116,10 +116,13 @@ def test_servers_have_bands_and_a_target_for_the_time_of_a_token() -> None:
     found = pd.DataFrame(predict_silicon(row, "h200-sxm", "fp8"))
     assert list(found["latency"]) == ["ttft", "tpot"]
     assert found["band_ratio"].between(0.005, 0.5).all()
-    dense, by_ranks = dense_sections(found)
-    (target,) = dense.targets
+    dense, occupied, by_ranks = dense_sections(found)
+    every, able = dense.targets
     error = abs(found["predicted_s"][1] / found["measured_s"][1] - 1)
-    assert target.met == (error <= 0.15)
+    assert every.met == (error <= 0.15)
+    assert every.met == able.met
+    assert occupied.table is not None
+    assert list(occupied.table["impossible_rows"]) == [0]
     assert by_ranks.table is not None
     assert list(by_ranks.table["tp_size"]) == [1, 1]
     assert np.isfinite(by_ranks.table["covered_ratio"]).all()
