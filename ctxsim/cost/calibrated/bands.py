@@ -11,6 +11,7 @@ from math import log
 
 from ctxsim.cost.calibrated.compiling import attention_fit
 from ctxsim.cost.calibrated.products import rank_products
+from ctxsim.cost.weights import plain_dtype
 from ctxsim.spec.calibration import Family, Fit
 from ctxsim.spec.model import Attention
 from ctxsim.spec.scenario import Scenario
@@ -50,7 +51,8 @@ def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[tuple[Fit, Mapp
     assert calibration is not None
     chunk = min(serving.max_num_batched_tokens, context_tokens)
     for product in rank_products(scenario.model, ranks):
-        fit = calibration.fit("gemm", serving.weight_dtype if product.quantized else "bf16")
+        dtype = serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype)
+        fit = calibration.fit("gemm", dtype)
         for rows in (1, chunk) if fit is not None and product.experts == 1 else ():
             assert fit is not None
             yield fit, {"m": rows, "n": product.outputs, "k": product.inputs}
@@ -59,7 +61,7 @@ def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[tuple[Fit, Mapp
             heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
             shape = {"heads": heads, "kv_heads": kv_heads, "head_dim": mixer.qk_head_dim}
             yield from _attention(scenario, shape, chunk, context_tokens)
-    families: tuple[Family, ...] = ("elementwise", "all_reduce", "host")
+    families: tuple[Family, ...] = ("elementwise", "all_reduce", "copy", "host")
     for family in families:
         for variant in calibration.variants(family):
             fit = calibration.fit(family, variant)
@@ -72,9 +74,13 @@ def _attention(
 ) -> Iterator[tuple[Fit, Mapping[str, float]]]:
     assert scenario.calibration is not None
     kv_dtype, head_dim = scenario.serving.kv_dtype, shape["head_dim"]
-    decode = attention_fit(scenario.calibration, "decode_attention", kv_dtype, head_dim)
-    if decode is not None:
-        yield decode, {**shape, "batch": 1, "context_tokens": context_tokens}
-    prefill = attention_fit(scenario.calibration, "prefill_attention", kv_dtype, head_dim)
-    if prefill is not None:
-        yield prefill, {**shape, "batch": 1, "new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)}
+    families: dict[Family, dict[str, float]] = {
+        "decode_attention": {"context_tokens": context_tokens},
+        "serial_decode": {"context_tokens": context_tokens},
+        "prefill_attention": {"new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)},
+        "masked_prefill": {"new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)},
+    }
+    for family, tokens in families.items():
+        fit = attention_fit(scenario.calibration, family, kv_dtype, head_dim)
+        if fit is not None:
+            yield fit, {**shape, "batch": 1, **tokens}

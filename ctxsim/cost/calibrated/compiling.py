@@ -8,7 +8,7 @@ from functools import partial
 from math import log
 
 from ctxsim.cost.calibrated.kernels import Kernel, decode_kernel, prefill_kernel
-from ctxsim.cost.calibrated.products import RankProduct, rank_products
+from ctxsim.cost.calibrated.products import Per, RankProduct, rank_products
 from ctxsim.cost.calibrated.tariffs import Tariff
 from ctxsim.cost.compiling import attention_name
 from ctxsim.cost.curves import (
@@ -18,15 +18,17 @@ from ctxsim.cost.curves import (
     elementwise_s,
     gemm_s,
     host_s,
+    masked_prefill_s,
     prefill_attention_s,
+    serial_decode_s,
 )
+from ctxsim.cost.weights import plain_bytes, plain_dtype
 from ctxsim.geometry import KV_DTYPES, ContextClass, Span
 from ctxsim.spec.calibration import Calibration, Family, Fit
 from ctxsim.spec.model import Attention, Layer
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
-HALF_BYTES = 2
 CUSTOM_MOST_BYTES = parse("8 MiB", "bytes")
 """vLLM's own all-reduce is not used for larger buffers (CustomAllreduce, max_size)."""
 
@@ -41,6 +43,10 @@ NORM_PASSES = 4
 
 GATED_PASSES = 3
 """An activation reads gate and up and writes one."""
+
+
+STORED_PASSES = 2
+"""Keys and values are read and written where they stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def priced_kernels(scenario: Scenario, bench: Bench, classes: tuple[ContextClass
 def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     serving = scenario.serving
     for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
-        dtype = serving.weight_dtype if product.quantized else "bf16"
+        dtype = serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype)
         fit = bench.calibration.fit("gemm", dtype)
         if fit is not None and product.experts == 1:
             price = partial(_product_s, bench, fit, dtype, product)
@@ -95,6 +101,10 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
     heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
     name = attention_name(c, span)
+    plain = plain_dtype(scenario.serving.weight_dtype)
+    serial = _serial_kernel(bench, c, span, index, kv_dtype)
+    if serial is not None:
+        return serial
     if span.phase == "decode":
         fit = attention_fit(bench.calibration, "decode_attention", kv_dtype, head_dim)
         value_bytes = KV_DTYPES[kv_dtype].bytes_per_value(mixer.qk_head_dim)
@@ -102,8 +112,9 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
         def decode_s(sequences: float, context: float) -> float:
             assert fit is not None
             seconds = decode_attention_s(
-                bench.device, fit, sequences, max(1.0, context), heads, kv_heads, head_dim, value_bytes
-            )
+                bench.device, fit, sequences, max(1.0, context), heads, kv_heads, head_dim, value_bytes,
+                plain_bytes(plain),
+            )  # fmt: skip
             return c.layers * fit.scale * float(seconds)
 
         return None if fit is None else decode_kernel(name, index, decode_s)
@@ -112,19 +123,43 @@ def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index
 
     def prefill_s(chunks: float, new: float, past: float) -> float:
         assert fit is not None
-        seconds = prefill_attention_s(bench.device, fit, chunks, new, past, heads, kv_heads, head_dim, window)
+        seconds = prefill_attention_s(bench.device, fit, chunks, new, past, heads, kv_heads, head_dim, window, plain)
         return c.layers * fit.scale * float(seconds)
 
     return None if fit is None else prefill_kernel(name, index, span, prefill_s)
 
 
+def _serial_kernel(bench: Bench, c: ContextClass, span: Span, index: int, dtype: str) -> Kernel | None:
+    """Attention that is called sequence by sequence on one device, where that was measured."""
+    mixer = c.mixer
+    assert isinstance(mixer, Attention)
+    head_dim = mixer.qk_head_dim
+    family: Family = "serial_decode" if span.phase == "decode" else "masked_prefill"
+    fit = attention_fit(bench.calibration, family, dtype, head_dim)
+    if fit is None:
+        return None
+    run_s = c.layers * fit.scale
+
+    def decode_s(sequences: float, context: float) -> float:
+        shape = (sequences, max(1.0, context), mixer.num_heads, mixer.num_kv_heads, head_dim)
+        return run_s * float(serial_decode_s(bench.device, fit, dtype, *shape))
+
+    def prefill_s(chunks: float, new: float, past: float) -> float:
+        shape = (chunks, new, past, mixer.num_heads, head_dim)
+        return run_s * float(masked_prefill_s(bench.device, fit, dtype, *shape))
+
+    if span.phase == "decode":
+        return decode_kernel(attention_name(c, span), index, decode_s)
+    return prefill_kernel(attention_name(c, span), index, span, prefill_s)
+
+
 def attention_fit(calibration: Calibration, family: Family, kv_dtype: str, head_dim: float) -> Fit | None:
     """The fit of the KV format and head size (variants are ``bf16-128`` and the like).
 
-    Of prefill in a format that was not measured, that of bf16; of a size, the nearest.
+    Of prefill in a narrower format that was not measured, that of bf16; of a size, the nearest.
     """
     variants = calibration.variants(family)
-    for dtype in (kv_dtype, "bf16") if family == "prefill_attention" else (kv_dtype,):
+    for dtype in (kv_dtype, "bf16") if family == "prefill_attention" and kv_dtype != "fp32" else (kv_dtype,):
         sizes = {int(name.partition("-")[2]): name for name in variants if name.startswith(f"{dtype}-")}
         if sizes:
             nearest = min(sizes, key=lambda size: abs(log(size / head_dim)))
@@ -133,21 +168,30 @@ def attention_fit(calibration: Calibration, family: Family, kv_dtype: str, head_
 
 
 def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
-    """Embedding, norms with their residual sums, rotary embedding, activation functions."""
+    """Embedding, norms with their residual sums, rotary embedding, activation functions, KV stored, tokens chosen."""
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
-        yield from _moved(bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
+        yield from _moved(scenario, bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
     for layer, number in model.layer_counts.items():
-        yield from _moved(bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
+        yield from _moved(scenario, bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
         for operation, values in _by_rank(layer, ranks).items():
-            yield from _moved(bench, operation, operation, number, values)
+            yield from _moved(scenario, bench, operation, operation, number, values)
+    yield from _moved(scenario, bench, "sampling", "sampling", 1, model.vocab_size / ranks, "sequences")
 
 
-def _moved(bench: Bench, operation: str, variant: str, runs: int, values: float) -> Iterator[Tariff]:
-    """An operation that moves so many values a token; nothing where it was not measured."""
-    fit = bench.calibration.fit("elementwise", variant)
+def _moved(
+    scenario: Scenario, bench: Bench, operation: str, variant: str, runs: int, values: float, per: Per = "tokens"
+) -> Iterator[Tariff]:
+    """An operation that moves so many values a token or sequence; nothing where it was not measured."""
+    dtype = plain_dtype(scenario.serving.weight_dtype)
+    fit = bench.calibration.fit("elementwise", small_variant(variant, dtype))
     if fit is not None:
-        yield Tariff(operation, "elementwise", "tokens", runs, partial(_moved_s, bench, fit, HALF_BYTES * values))
+        yield Tariff(operation, "elementwise", per, runs, partial(_moved_s, bench, fit, plain_bytes(dtype) * values))
+
+
+def small_variant(operation: str, dtype: str) -> str:
+    """What the fit of a small kernel in that format is called: bf16 is not named."""
+    return operation if dtype == "bf16" else f"{operation}-{dtype}"
 
 
 def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
@@ -157,6 +201,7 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
         mixer = layer.mixer
         rotated = mixer.num_heads / ranks + max(1, mixer.num_kv_heads / ranks)
         values["rotary"] = 2 * rotated * mixer.qk_head_dim
+        values["kv_store"] = STORED_PASSES * max(1, mixer.num_kv_heads / ranks) * (mixer.qk_head_dim + mixer.v_head_dim)
     widths = [m.products[-1].inputs for m in layer.feed_forward if m.products and m.operation == "mlp"]
     if widths:
         values["activation"] = GATED_PASSES * sum(widths) / ranks
@@ -177,7 +222,7 @@ def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     reductions = sum(layer.all_reduces * number for layer, number in model.layer_counts.items() if layer.matrices)
 
     def price(tokens: int) -> float:
-        sent = tokens * model.hidden_size * HALF_BYTES
+        sent = tokens * model.hidden_size * plain_bytes(scenario.serving.weight_dtype)
         usable = [fit for fit in fits if fit.variant != "custom" or sent <= CUSTOM_MOST_BYTES] or fits
         return min(fit.scale * float(all_reduce_s(bench.device, fit, sent, ranks)) for fit in usable)
 

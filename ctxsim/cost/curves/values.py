@@ -16,8 +16,16 @@ Seconds = npt.NDArray[np.float64]
 HALF_BYTES = 2
 """Bytes of an activation, and of a key or value in bf16."""
 
+FULL_BYTES = 4
+"""Bytes of both in fp32."""
+
 JOINED = 3.0
 """Exponent of the turn from memory to compute, of forms that do not fit it."""
+
+
+def activation_bytes(dtype: str) -> int:
+    """Bytes of an activation beside products in that format: all but fp32 take and give bf16."""
+    return FULL_BYTES if dtype == "fp32" else HALF_BYTES
 
 
 def joined_s(first_s: Sizes, second_s: Sizes, sharpness: float) -> Seconds:
