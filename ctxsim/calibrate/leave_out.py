@@ -42,10 +42,16 @@ class Judged:
 def judge(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> tuple[Judged, pd.DataFrame]:
     """The spread on shapes left out and its growth to the longest decade, with all those predictions."""
     within = left_out_predictions(form, device, variant, rows)
-    longest = longest_decade_predictions(form, device, variant, rows)
     spread = spread_ratio(within)
-    growth = max(spread_ratio(longest) - spread, LEAST_GROWTH * spread) / float(longest["beyond"].mean())
-    return Judged(spread, growth), within
+    return Judged(spread, _growth(form, device, variant, rows, spread)), within
+
+
+def _growth(form: Form, device: Device, variant: str, rows: pd.DataFrame, spread: float) -> float:
+    """The growth of the spread for each factor of e; the least there is where too few rows are shorter to say."""
+    if len(form.judged(device, rows[shorter(form, rows)])) < len(form.starts):
+        return LEAST_GROWTH * spread / log(DECADE)
+    longest = longest_decade_predictions(form, device, variant, rows)
+    return max(spread_ratio(longest) - spread, LEAST_GROWTH * spread) / float(longest["beyond"].mean())
 
 
 def left_out_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> pd.DataFrame:

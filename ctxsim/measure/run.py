@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ctxsim.errors import shorten
-from ctxsim.measure import attention, collectives, copies, elementwise, gemm, launches
+from ctxsim.measure import attention, collectives, copies, elementwise, engine_loop, gemm, launches, serial
 from ctxsim.measure.devices import Device
 from ctxsim.measure.left_out import LeftOut
 from ctxsim.measure.plan import POINT_RATIO, RUNS_RATIO, Costs
@@ -30,12 +30,18 @@ COPY_SIDES = 4
 MASK_BYTES = 6
 """Memory of one place of a causal mask on a CPU: as it is made, and as the kernel turns it into numbers."""
 
+
+def _each_or(together: Callable[[Point, Device], Work]) -> Callable[[Point, Device], Work]:
+    """Attention of all sequences in one call; on a CPU, where that gains nothing, of each in its own."""
+    return lambda point, device: serial.attention(point, device) if device.kind == "cpu" else together(point, device)
+
+
 WORK_OF: Mapping[Family, Callable[[Point, Device], Work]] = {
-    "gemm": gemm.gemm, "prefill_attention": attention.prefill, "decode_attention": attention.decode,
-    "copy": copies.copy, "all_reduce": collectives.all_reduce, "launch": launches.launch,
-    "elementwise": elementwise.norm,
+    "gemm": gemm.gemm, "prefill_attention": _each_or(attention.prefill),
+    "decode_attention": _each_or(attention.decode), "copy": copies.copy, "all_reduce": collectives.all_reduce,
+    "launch": launches.launch, "elementwise": elementwise.small_kernel,
 }  # fmt: skip
-"""What makes the calls of a point."""
+"""What makes the calls of a point; the host's loop and launches have clocks of their own."""
 
 
 class Run:
@@ -110,6 +116,8 @@ class Run:
 
 def timed(point: Point, device: Device, limit_s: float) -> Timing:
     """The time of one call of the point."""
+    if point.family == "host":
+        return engine_loop.host_timing(point, device)
     if point.family == "launch" and point.direction != "device":
         return launches.host_timing(point, device)
     return time_work(WORK_OF[point.family](point, device), device.kind, limit_s)

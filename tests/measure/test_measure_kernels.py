@@ -39,7 +39,8 @@ TINY = {
         batch=2, heads=4, kv_heads=2, head_dim=8, new_tokens=1, past_tokens=7,
     ),
     "copy": Point("copy", moved_bytes=64, block_bytes=16, descriptors=4, direction="device", beside="nothing"),
-    "elementwise": Point("elementwise", "fp32", m=4, n=8, moved_bytes=256),
+    "elementwise": Point("elementwise", "fp32", m=4, n=8, moved_bytes=512, variant="norm"),
+    "host": Point("host", batch=2),
     "launch": Point("launch", direction="to_device", descriptors=1),
 }  # fmt: skip
 

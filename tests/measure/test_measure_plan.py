@@ -124,7 +124,7 @@ def test_collectives_are_planned_where_there_are_several_devices():
 
 def test_a_cpu_copies_in_its_own_memory_only():
     assert {p.direction for _, p in GRIDS["copy"](CPU)} == {"device"}
-    assert not any(p.pinned or p.beside == "gemm" for _, p in GRIDS["copy"](CPU))
+    assert not any(p.pinned for _, p in GRIDS["copy"](CPU))
 
 
 def test_copies_are_made_of_their_blocks():

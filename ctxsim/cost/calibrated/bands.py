@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import log
 
-from ctxsim.cost.calibrated.compiling import attention_fit
+from ctxsim.cost.calibrated.compiling import attention_fit, product_fit
 from ctxsim.cost.calibrated.products import rank_products
 from ctxsim.cost.weights import plain_dtype
 from ctxsim.spec.calibration import Family, Fit
 from ctxsim.spec.model import Attention
 from ctxsim.spec.scenario import Scenario
+
+SERIAL = ("serial_decode", "masked_prefill")
+"""Attention whose fits hold for all head sizes."""
 
 GUESS_FACTOR = 2.0
 """On the spread of a calibration that was measured on another device of the same architecture."""
@@ -52,7 +55,7 @@ def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[tuple[Fit, Mapp
     chunk = min(serving.max_num_batched_tokens, context_tokens)
     for product in rank_products(scenario.model, ranks):
         dtype = serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype)
-        fit = calibration.fit("gemm", dtype)
+        fit = product_fit(calibration, dtype)
         for rows in (1, chunk) if fit is not None and product.experts == 1 else ():
             assert fit is not None
             yield fit, {"m": rows, "n": product.outputs, "k": product.inputs}
@@ -81,6 +84,8 @@ def _attention(
         "masked_prefill": {"new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk)},
     }
     for family, tokens in families.items():
-        fit = attention_fit(scenario.calibration, family, kv_dtype, head_dim)
+        serial = family in SERIAL
+        calibration = scenario.calibration
+        fit = calibration.fit(family, kv_dtype) if serial else attention_fit(calibration, family, kv_dtype, head_dim)
         if fit is not None:
             yield fit, {**shape, "batch": 1, **tokens}

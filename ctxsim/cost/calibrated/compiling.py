@@ -19,9 +19,11 @@ from ctxsim.cost.curves import (
     gemm_s,
     host_s,
     masked_prefill_s,
+    packed_gemm_s,
     prefill_attention_s,
     serial_decode_s,
 )
+from ctxsim.cost.curves.elementwise import PASSES, small_variant
 from ctxsim.cost.weights import plain_bytes, plain_dtype
 from ctxsim.geometry import KV_DTYPES, ContextClass, Span
 from ctxsim.spec.calibration import Calibration, Family, Fit
@@ -32,21 +34,8 @@ from ctxsim.units import parse
 CUSTOM_MOST_BYTES = parse("8 MiB", "bytes")
 """vLLM's own all-reduce is not used for larger buffers (CustomAllreduce, max_size)."""
 
-EMBEDDING_PASSES = 2
-"""A look-up reads a row and writes it."""
-
 NORMS = 2
 """Norms of a layer: before attention and before the feed-forward."""
-
-NORM_PASSES = 4
-"""A norm that adds the residual reads both and writes both."""
-
-GATED_PASSES = 3
-"""An activation reads gate and up and writes one."""
-
-
-STORED_PASSES = 2
-"""Keys and values are read and written where they stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +72,20 @@ def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     serving = scenario.serving
     for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
         dtype = serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype)
-        fit = bench.calibration.fit("gemm", dtype)
+        fit = product_fit(bench.calibration, dtype)
         if fit is not None and product.experts == 1:
             price = partial(_product_s, bench, fit, dtype, product)
-            yield Tariff(product.operation, "gemm", product.per, product.runs, price)
+            yield Tariff(product.operation, fit.family, product.per, product.runs, price)
 
 
 def _product_s(bench: Bench, fit: Fit, dtype: str, product: RankProduct, rows: int) -> float:
-    return fit.scale * float(gemm_s(bench.device, fit, dtype, rows, product.outputs, product.inputs))
+    form = packed_gemm_s if fit.family == "packed_gemm" else gemm_s
+    return fit.scale * float(form(bench.device, fit, dtype, rows, product.outputs, product.inputs))
+
+
+def product_fit(calibration: Calibration, dtype: str) -> Fit | None:
+    """The fit of products in that format: of tiles, or of a CPU that packs its weights."""
+    return calibration.fit("gemm", dtype) or calibration.fit("packed_gemm", dtype)
 
 
 def _kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index: int) -> Kernel | None:
@@ -135,7 +130,7 @@ def _serial_kernel(bench: Bench, c: ContextClass, span: Span, index: int, dtype:
     assert isinstance(mixer, Attention)
     head_dim = mixer.qk_head_dim
     family: Family = "serial_decode" if span.phase == "decode" else "masked_prefill"
-    fit = attention_fit(bench.calibration, family, dtype, head_dim)
+    fit = bench.calibration.fit(family, dtype)
     if fit is None:
         return None
     run_s = c.layers * fit.scale
@@ -171,12 +166,14 @@ def _elementwise(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     """Embedding, norms with their residual sums, rotary embedding, activation functions, KV stored, tokens chosen."""
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
     if model.embedding_parameters:
-        yield from _moved(scenario, bench, "embedding", "embedding", 1, EMBEDDING_PASSES * model.hidden_size)
+        yield from _moved(scenario, bench, "embedding", "embedding", 1, PASSES["embedding"] * model.hidden_size)
     for layer, number in model.layer_counts.items():
-        yield from _moved(scenario, bench, "norms", "norm", NORMS * number, NORM_PASSES * model.hidden_size)
+        yield from _moved(scenario, bench, "norms", "norm", NORMS * number, PASSES["norm"] * model.hidden_size)
         for operation, values in _by_rank(layer, ranks).items():
             yield from _moved(scenario, bench, operation, operation, number, values)
-    yield from _moved(scenario, bench, "sampling", "sampling", 1, model.vocab_size / ranks, "sequences")
+    yield from _moved(
+        scenario, bench, "sampling", "sampling", 1, PASSES["sampling"] * model.vocab_size / ranks, "sequences"
+    )
 
 
 def _moved(
@@ -189,22 +186,19 @@ def _moved(
         yield Tariff(operation, "elementwise", per, runs, partial(_moved_s, bench, fit, plain_bytes(dtype) * values))
 
 
-def small_variant(operation: str, dtype: str) -> str:
-    """What the fit of a small kernel in that format is called: bf16 is not named."""
-    return operation if dtype == "bf16" else f"{operation}-{dtype}"
-
-
 def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
     """Values a token that one rank reads and writes in the small kernels of a layer."""
     values: dict[str, float] = {}
     if isinstance(layer.mixer, Attention):
         mixer = layer.mixer
         rotated = mixer.num_heads / ranks + max(1, mixer.num_kv_heads / ranks)
-        values["rotary"] = 2 * rotated * mixer.qk_head_dim
-        values["kv_store"] = STORED_PASSES * max(1, mixer.num_kv_heads / ranks) * (mixer.qk_head_dim + mixer.v_head_dim)
+        values["rotary"] = PASSES["rotary"] * rotated * mixer.qk_head_dim
+        values["kv_store"] = (
+            PASSES["kv_store"] * max(1, mixer.num_kv_heads / ranks) * (mixer.qk_head_dim + mixer.v_head_dim)
+        )
     widths = [m.products[-1].inputs for m in layer.feed_forward if m.products and m.operation == "mlp"]
     if widths:
-        values["activation"] = GATED_PASSES * sum(widths) / ranks
+        values["activation"] = PASSES["activation"] * sum(widths) / ranks
     return values
 
 

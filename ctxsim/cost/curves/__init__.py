@@ -17,6 +17,7 @@ from ctxsim.cost.curves.host import host_s
 from ctxsim.cost.curves.latent import latent_decode_s, latent_prefill_s
 from ctxsim.cost.curves.linear import linear_attention_s
 from ctxsim.cost.curves.masked import masked_prefill_s
+from ctxsim.cost.curves.packed import packed_gemm_s
 from ctxsim.cost.curves.prefill import prefill_attention_s
 from ctxsim.cost.curves.serial import serial_decode_s
 from ctxsim.cost.curves.sparse import sparse_attention_s
@@ -35,6 +36,7 @@ __all__ = [
     "linear_attention_s",
     "log_ratio",
     "masked_prefill_s",
+    "packed_gemm_s",
     "prefill_attention_s",
     "serial_decode_s",
     "sparse_attention_s",
