@@ -34,7 +34,7 @@ def test_a_run_is_checked_latency_by_latency(served: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("validate", "llama-8b-chat"), 2, "expected a scenario and --against FILE together"),
+        (("validate", "llama-8b-chat"), 2, "expected a scenario and --against FILE (or --engine DEVICE) together"),
         (("validate", "llama-8b-chat", "--against", "none.json"), 2, "expected a file with measured requests"),
         (("validate", "--data", "nowhere"), 2, "expected the folder of outside data, found none at nowhere"),
         (("calibrate", "a100-80gb-sxm-vllm", "-o", "x.json", "--data", "nowhere"), 2, "folder of outside data"),
