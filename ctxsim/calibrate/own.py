@@ -17,6 +17,7 @@ from ctxsim.calibrate.plans import Part, Plan
 from ctxsim.calibrate.splits import by_columns
 from ctxsim.cost.curves import Device
 from ctxsim.cost.curves.elementwise import small_variant
+from ctxsim.cost.host_link import BESIDE
 from ctxsim.errors import Fault, SpecError
 from ctxsim.spec.hardware import load_hardware
 
@@ -136,4 +137,4 @@ def _copies(rows: pd.DataFrame, kind: str) -> list[pd.DataFrame]:
 
 
 def _beside(beside: str) -> str:
-    return "-beside-gemm" if beside == "gemm" else ""
+    return BESIDE if beside == "gemm" else ""

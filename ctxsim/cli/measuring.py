@@ -25,6 +25,7 @@ def measure(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     budget: Annotated[str, typer.Option(help="How long at most, e.g. 5min.")] = "5min",
     families: Annotated[str | None, typer.Option(help="Only these, e.g. gemm,copy.  [default: all]")] = None,
+    dtypes: Annotated[str | None, typer.Option(help="Only these, e.g. fp32.  [default: the device's]")] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="SCENARIO", help="Serve a scenario for real instead; tables go to DIR.")
     ] = None,
@@ -46,7 +47,8 @@ def measure(
 
     chosen = FAMILIES if families is None else [name.strip() for name in families.split(",")]
     command = " ".join(["ctxsim", *sys.argv[1:]])
-    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command)
+    formats = None if dtypes is None else [name.strip() for name in dtypes.split(",")]
+    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command, formats)
     counts = {str(name): int(n) for name, n in frame["family"].value_counts().sort_index().items()}
     result = {"file": str(out), "rows": len(frame), "families": counts}
 

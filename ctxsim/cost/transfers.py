@@ -37,7 +37,8 @@ class CopySetup:
     blocks count in full), unless the scenario says in how many pieces it copies whatever it copies. The latency is that
     of a read from disk, where the host gives one; a write ends in the drive's buffer and waits for nothing. Ranks
     submit their descriptors at the same time. Start and overhead are those of the way out of HBM or into it, see
-    host_link.way.
+    host_link.way. What a copy takes longer while the device computes is part of it, for it is on no link: bytes flow at
+    the rate that they have alone.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -46,15 +47,22 @@ class CopySetup:
         kept = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
         self._per_block = kept if serving.copy_descriptors_per_block is None else serving.copy_descriptors_per_block
         self._per_copy = serving.copy_descriptors_per_copy
-        self._out, self._back = way(scenario, "to_host"), way(scenario, "to_device")
+        self._ways = {
+            (direction, beside): way(scenario, direction, beside)
+            for direction in ("to_host", "to_device")
+            for beside in (False, True)
+        }
         self._disk_s = scenario.hardware.nvme_latency_s or 0.0
 
     def descriptors(self, blocks: int) -> int:
         """Pieces in which each rank copies that many KV blocks."""
         return self._per_copy if self._per_copy is not None and blocks else blocks * self._per_block
 
-    def seconds(self, source: int, blocks: int) -> float:
-        """Seconds of the set-up of a copy of that many blocks from a tier."""
-        taken = self._out if source == HBM else self._back
+    def seconds(self, source: int, blocks: int, beside_bytes: float = 0.0) -> float:
+        """Seconds of the set-up of a copy of that many blocks from a tier; ``beside_bytes``: the copy's bytes where the
+        device computes when it sets out, else nothing."""
+        direction = "to_host" if source == HBM else "to_device"
+        alone, taken = self._ways[direction, False], self._ways[direction, beside_bytes > 0]
         latency_s = self._disk_s if source == DISK else 0.0
-        return latency_s + taken.start_s + self.descriptors(blocks) * taken.descriptor_s
+        slower_s = beside_bytes / taken.bytes_per_s - beside_bytes / alone.bytes_per_s
+        return latency_s + taken.start_s + self.descriptors(blocks) * taken.descriptor_s + max(0.0, slower_s)

@@ -27,9 +27,11 @@ PROMPT_TOKENS = 4
 
 
 def host_timing(point: Point, device: Device) -> Timing:
-    """The loop's time of one iteration in which ``batch`` sequences decode."""
+    """The loop's time of one iteration in which ``batch`` sequences decode; RuntimeError where it cannot be told."""
     one, two = (_iteration_s(point.batch, layers, device) for layers in (1, 2))
     rest, deeper = timing_of(one), timing_of(two)
+    if 2 * rest.seconds <= deeper.seconds:
+        raise RuntimeError("two layers took twice as long as one: others were at work, or the loop takes nothing")
     return Timing(2 * rest.seconds - deeper.seconds, 2 * rest.iqr_s + deeper.iqr_s, rest.n_runs)
 
 

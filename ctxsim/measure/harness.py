@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ctxsim.errors import Fault, MissingExtraError, SpecError, nearest, shorten
 from ctxsim.measure.left_out import LeftOut
-from ctxsim.measure.plan import plan
+from ctxsim.measure.plan import DTYPES, plan
 from ctxsim.measure.points import FAMILIES, Family
 from ctxsim.measure.rows import RowsFile
 
@@ -32,10 +32,12 @@ def measure(
     progress: Progress | None = None,
     path: Path | None = None,
     command: str = "",
+    dtypes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The rows that the budget buys, saved at ``path`` as they come; what is left out is said on stderr, with why.
 
     device: "cuda" or "cpu". budget_s: the time to spend, loading torch aside. command: what the file says made it.
+    dtypes: only these number formats; None for those of the device.
     Raises SpecError for a budget of nothing, an unknown family or device, MissingExtraError without torch.
     """
     chosen = _families(families)
@@ -47,7 +49,8 @@ def measure(
     from ctxsim.measure.run import Run
 
     found = device_of(device)
-    planned = plan(found.subject, budget_s, chosen)
+    _check_dtypes(dtypes, found.kind)
+    planned = plan(found.subject, budget_s, chosen, dtypes)
     meta = found.meta() | {"command": command, "budget_s": budget_s, "families": list(chosen)}
     left_out = LeftOut(lambda line: print(line, file=sys.stderr))
     left_out.by_plan(planned)
@@ -72,6 +75,14 @@ def _families(names: Sequence[str]) -> tuple[Family, ...]:
         found = f'"{shorten(unknown[0])}"{nearest(unknown[0], FAMILIES)}' if unknown else "none"
         raise _refused("families", f"expected some of {', '.join(FAMILIES)}, found {found}")
     return tuple(known)
+
+
+def _check_dtypes(names: Sequence[str] | None, kind: str) -> None:
+    """Raises SpecError for a number format that is not measured on that kind of device."""
+    for name in names or ():
+        if name not in DTYPES[kind]:
+            known = f"expected some of {', '.join(DTYPES[kind])} on {kind}"
+            raise _refused("dtypes", f'{known}, found "{shorten(name)}"{nearest(name, DTYPES[kind])}')
 
 
 def _refused(field: str, message: str) -> SpecError:

@@ -103,14 +103,21 @@ class Plan:
     costs: Costs
 
 
-def plan(subject: Subject, budget_s: float, families: Sequence[Family]) -> Plan:
-    """The points of the families for that device, every beginning of which covers each family's range."""
+def plan(subject: Subject, budget_s: float, families: Sequence[Family], dtypes: Sequence[str] | None = None) -> Plan:
+    """The points of the families for that device, every beginning of which covers each family's range.
+
+    dtypes: only these number formats, where a point has one.
+    """
     costs = Costs(guess_of(subject.kind, subject.threads), subject.cache_bytes, budget_s)
 
     def wait(entry: tuple[int, Point]) -> float:
         return entry[0] + max(0.0, log2(costs.of(entry[1]) / (budget_s * FAIR_RATIO)))
 
-    grids = {family: GRIDS[family](subject) for family in families}
+    chosen = None if dtypes is None else {"", *dtypes}
+    grids = {
+        family: [(level, p) for level, p in GRIDS[family](subject) if chosen is None or p.dtype in chosen]
+        for family in families
+    }
     queues = {
         family: [point for _, point in sorted(grid, key=wait) if costs.of(point) <= budget_s * POINT_RATIO]
         for family, grid in grids.items()
