@@ -43,13 +43,13 @@ def measure(
     chosen = _families(families)
     if not budget_s > 0:
         raise _refused("budget", f"expected some time, found {budget_s:g} s; give at least a minute")
+    _check_dtypes(dtypes, DTYPES.get(device, ()))
     if find_spec("torch") is None:
         raise MissingExtraError("measure", "measure")
     from ctxsim.measure.devices import device_of
     from ctxsim.measure.run import Run
 
     found = device_of(device)
-    _check_dtypes(dtypes, found.kind)
     planned = plan(found.subject, budget_s, chosen, dtypes)
     meta = found.meta() | {"command": command, "budget_s": budget_s, "families": list(chosen)}
     left_out = LeftOut(lambda line: print(line, file=sys.stderr))
@@ -77,12 +77,12 @@ def _families(names: Sequence[str]) -> tuple[Family, ...]:
     return tuple(known)
 
 
-def _check_dtypes(names: Sequence[str] | None, kind: str) -> None:
-    """Raises SpecError for a number format that is not measured on that kind of device."""
+def _check_dtypes(names: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises SpecError for a number format that is not measured on that kind of device (an unknown kind has none)."""
     for name in names or ():
-        if name not in DTYPES[kind]:
-            known = f"expected some of {', '.join(DTYPES[kind])} on {kind}"
-            raise _refused("dtypes", f'{known}, found "{shorten(name)}"{nearest(name, DTYPES[kind])}')
+        if known and name not in known:
+            found = f'found "{shorten(name)}"{nearest(name, known)}'
+            raise _refused("dtypes", f"expected some of {', '.join(known)}, {found}")
 
 
 def _refused(field: str, message: str) -> SpecError:
