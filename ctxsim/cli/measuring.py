@@ -180,11 +180,10 @@ def _served(
 
 def _engine_checked(name: str, overrides: dict[str, object], device: str, out: Path | None, as_json: bool) -> Answer:
     """Predicts, writes the prediction, serves, compares, writes the report."""
-    _need("torch", "measure", "validate --engine")
     if out is None:
-        raise SpecError(
-            Fault("", None, None, "out", "expected a folder for prediction and report, found none; give -o")
-        )
+        message = "expected a folder for prediction and report, found none; give -o"
+        raise SpecError(Fault("", None, None, "out", message))
+    _need("torch", "measure", "validate --engine")
     from ctxsim.measure.check import check_engine
     from ctxsim.spec.scenario import load_scenario
 
