@@ -1,4 +1,7 @@
-"""The fit of a CPU's matrix products: products are left out whole, as all rows of one n and k."""
+"""The fit of a CPU's matrix products: products are left out whole, as all rows of one n and k.
+
+Libraries multiply up to eight rows in ways of their own, some slower than more rows would be: each has a knot.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,12 @@ FORM = replace(
         Start("flop_ratio", 0.8, 0.05, 1.2),
         Start("sharpness", 1.5, 1.0, 20.0),
     ),
+    axes=(
+        ("m", (*(float(rows) for rows in range(1, 9)), *(2.0**power for power in range(4, 14)))),
+        ("n", tuple(2.0**power for power in range(9, 16))),
+        ("k", tuple(2.0**power for power in range(9, 16))),
+    ),
+    smoothness=0.1,
     splits=by_columns("n", "k"),
     left_out="products (all rows of one n and k)",
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from threading import Thread
 
 import torch
 
@@ -18,15 +17,13 @@ from ctxsim.measure.operands import noise
 from ctxsim.measure.plan import LEAST_RUNS
 from ctxsim.measure.points import Point
 from ctxsim.measure.rotation import rotation
-from ctxsim.measure.timing import Background, Call, Work
+from ctxsim.measure.timing import Call, Work
 
 GEMM_WIDTH = 8_192
 """Rows, columns and inputs of the product that runs beside a copy: it fills a device."""
 
-HOST_GEMM_WIDTH = 1_000
-"""The same on a CPU: long enough to matter, short enough to stop soon."""
-
 Ends = tuple[torch.device, torch.device]
+Blocks = Sequence[torch.Tensor]
 
 
 def copy(point: Point, device: Device) -> Work:
@@ -40,14 +37,19 @@ def copy(point: Point, device: Device) -> Work:
         calls = [_both_ways(*pair) for pair in zip(*ways, strict=True)]
     else:
         calls = _copies(point, ends[point.direction], sets)
-    return Work(calls, capturable=False, background=_products(device) if point.beside == "gemm" else None)
+    return Work(calls, capturable=False, background=_Products(device) if point.beside == "gemm" else None)
 
 
 def _copies(point: Point, ends: Ends, sets: int) -> list[Call]:
     """So many copies, each of blocks of its own."""
+    return [_copy(*pieces) for pieces in piece_sets(point, ends, sets)]
+
+
+def piece_sets(point: Point, ends: Ends, sets: int) -> list[tuple[Blocks, Blocks]]:
+    """Sources and targets of so many copies."""
     sources, targets = (_blocks(point, end, sets) for end in ends)
     count = point.descriptors
-    return [_copy(sources[i : i + count], targets[i : i + count]) for i in range(0, sets * count, count)]
+    return [(sources[i : i + count], targets[i : i + count]) for i in range(0, sets * count, count)]
 
 
 def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Call:
@@ -90,30 +92,6 @@ def _both_ways(out: Call, back: Call) -> Call:
             here.wait_stream(stream)
 
     return both
-
-
-def _products(device: Device) -> Background:
-    return _HostProducts() if device.kind == "cpu" else _Products(device)
-
-
-class _HostProducts:
-    """Matrix products in a thread of their own, as an engine computes while another thread of it copies."""
-
-    def __init__(self) -> None:
-        shape = (HOST_GEMM_WIDTH, HOST_GEMM_WIDTH)
-        self._left, self._right = (noise(shape, "fp32", torch.device("cpu")) for _ in range(2))
-        self._thread: Thread | None = None
-
-    def fill(self, seconds: float) -> None:
-        """Multiplies for at least so many seconds, when what was asked for before is done."""
-        if self._thread is not None:
-            self._thread.join()
-        self._thread = Thread(target=self._multiply, args=(time.perf_counter() + seconds,), daemon=True)
-        self._thread.start()
-
-    def _multiply(self, until_s: float) -> None:
-        while time.perf_counter() < until_s:
-            torch.mm(self._left, self._right)
 
 
 class _Products:

@@ -43,6 +43,7 @@ Grid = Sequence[tuple[int, Any]]
 
 MOST_CONTEXT_TOKENS = 4**10
 _TOKENS = tuple(2**i for i in range(16))
+_CPU_TOKENS = tuple(sorted({*_TOKENS, *range(1, 9)}))
 _NEW_TOKENS = tuple(2**i for i in range(6, 18))
 _PAST_TOKENS = (0, *(4**i for i in range(4, 11)))
 _CONTEXTS = tuple(2**i for i in range(7, 21))
@@ -129,7 +130,10 @@ def plan(subject: Subject, budget_s: float, families: Sequence[Family], dtypes: 
 
 def _gemms(subject: Subject) -> Grid:
     """Tokens by matrix by number format."""
-    grid = coarse_to_fine(_TOKENS, _served_shapes() if subject.kind == "cpu" else gemm_shapes())
+    if subject.kind == "cpu":
+        grid = coarse_to_fine(_CPU_TOKENS, _served_shapes())
+    else:
+        grid = coarse_to_fine(_TOKENS, gemm_shapes())
     return _by_dtype(subject, grid, lambda dtype, m, shape: Point("gemm", dtype, m=m, n=shape[0], k=shape[1]))
 
 

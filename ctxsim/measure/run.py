@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ctxsim.errors import shorten
-from ctxsim.measure import attention, collectives, copies, elementwise, engine_loop, gemm, launches, serial
+from ctxsim.measure import attention, collectives, copies, elementwise, engine_loop, gemm, host_copies, launches, serial
 from ctxsim.measure.devices import Device
 from ctxsim.measure.left_out import LeftOut
 from ctxsim.measure.plan import POINT_RATIO, RUNS_RATIO, Costs
@@ -116,6 +116,8 @@ class Run:
 
 def timed(point: Point, device: Device, limit_s: float) -> Timing:
     """The time of one call of the point."""
+    if point.family == "copy" and device.kind == "cpu":
+        return host_copies.timing(point, device)
     if point.family == "host":
         return engine_loop.host_timing(point, device)
     if point.family == "launch" and point.direction != "device":

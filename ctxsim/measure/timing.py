@@ -26,9 +26,6 @@ RUN_S = parse("1 ms", "seconds")
 
 MOST_CALLS_A_RUN = 512
 
-CROWDED_RATIO = 4
-"""How much longer calls may take on a CPU that computes something else too."""
-
 _NOTCH = 1.57
 """Half width of the 95 % interval of a median: this times the interquartile range over the root of the number of runs
 (McGill, Tukey and Larsen, Variations of box plots, The American Statistician 32, 1978)."""
@@ -96,7 +93,7 @@ def _runs(work: Work, kind: str) -> _Runs:
     call_s = _warm_up(calls, kind)
     together = math.ceil(RUN_S / max(call_s, RUN_S / MOST_CALLS_A_RUN))
     if kind == "cpu":
-        return _HostRuns(calls, together, work.background, call_s)
+        return _HostRuns(calls, together)
     if work.capturable and together > 1:
         together = max(together, len(work.calls))  # a replay must not come back to operands that are in a cache still
         return _DeviceRuns(cycle([_graph(calls, together).replay]), 1, together, work.background, call_s)
@@ -118,13 +115,10 @@ def _warm_up(calls: Iterator[Call], kind: str) -> float:
 class _HostRuns:
     """Runs of a few calls on the host's clock."""
 
-    def __init__(self, calls: Iterator[Call], together: int, background: Background | None, call_s: float) -> None:
+    def __init__(self, calls: Iterator[Call], together: int) -> None:
         self._calls, self._together = calls, together
-        self._background, self._call_s = background, call_s
 
     def take(self, count: int) -> list[float]:
-        if self._background is not None:
-            self._background.fill(CROWDED_RATIO * count * self._together * self._call_s)
         return [self._one() for _ in range(count)]
 
     def _one(self) -> float:

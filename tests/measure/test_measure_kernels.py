@@ -15,6 +15,7 @@ from ctxsim.measure import (  # noqa: E402  # noqa: E402
     FAMILIES,
     Point,
     engine_loop,
+    host_copies,
     measure,
     read,
     serial,
@@ -309,14 +310,16 @@ def test_a_cpu_computes_sequence_by_sequence_what_one_call_would(new, past):
     torch.testing.assert_close(call(), by_hand(queries.view(3, new, 4, 8), keys, values, past))
 
 
-def test_products_run_beside_a_copy_on_a_cpu_too():
-    point = Point("copy", moved_bytes=2**20, block_bytes=2**20, descriptors=1, direction="device", beside="gemm")
-    work = WORK_OF["copy"](point, SMALL_CACHE)
-    assert work.background is not None
-    before = time.process_time()
-    work.background.fill(0.05)
-    work.background.fill(0.0)  # waits for what was asked for before
-    assert time.process_time() - before > 0.04
+@pytest.mark.parametrize("beside", ["nothing", "gemm"])
+def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
+    """In a thread, after a product of the main one, or beside many of them."""
+    products = []
+    monkeypatch.setattr(host_copies.Products, "one", lambda self: products.append(time.sleep(0.001)))
+    point = Point("copy", moved_bytes=2**22, block_bytes=2**20, descriptors=4, direction="device", beside=beside)
+    found = host_copies.timing(point, SMALL_CACHE)
+    assert found.seconds > 0
+    assert found.n_runs == host_copies.RUNS
+    assert len(products) >= host_copies.RUNS
 
 
 def test_the_loop_is_what_two_layers_do_not_add(monkeypatch):
