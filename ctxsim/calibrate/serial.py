@@ -34,7 +34,8 @@ DECODE = Form(
     starts=(
         Start("call_s", 2e-5, 1e-7, 1e-3),
         Start("hbm_ratio", 0.8, 0.05, 5.0),
-        Start("flop_ratio", 0.3, 0.005, 1.2),
+        Start("flop_ratio", 0.1, 0.002, 1.2),
+        Start("vector_ratio", 0.05, 0.0005, 1.2),
     ),
     ranged=("batch", "context_tokens", "kv_heads"),
     splits=by_columns("heads", "kv_heads", "head_dim"),

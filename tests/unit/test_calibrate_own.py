@@ -34,10 +34,10 @@ def fit(family: str, **coefficients: float) -> Fit:
 
 GEMM = fit("packed_gemm", launch_s=1e-5, hbm_ratio=1.0, packed_ratio=0.6, activation_ratio=1.0, flop_ratio=1.0,
            sharpness=1.2)  # fmt: skip
-DECODE = fit("serial_decode", call_s=3e-5, hbm_ratio=0.7, flop_ratio=0.3)
+DECODE = fit("serial_decode", call_s=3e-5, hbm_ratio=0.7, flop_ratio=0.3, vector_ratio=0.1)
 PREFILL = fit("masked_prefill", call_s=5e-5, flop_ratio=0.6, mask_ratio=0.5, lag_tokens=200.0, score_values=20.0)
 COPY = fit("copy", start_s=2e-5, descriptor_s=4e-6, ratio=0.7)
-HEADS = ((16, 4, 64), (8, 2, 128), (32, 8, 128), (4, 1, 64))
+HEADS = ((16, 4, 64), (8, 2, 128), (32, 8, 128), (4, 1, 64), (8, 8, 64), (16, 16, 128))
 
 
 def measured() -> pd.DataFrame:

@@ -27,7 +27,7 @@ FITS = {
         "launch_s": 1e-6, "hbm_ratio": 1.0, "packed_ratio": 0.5, "activation_ratio": 1.0, "flop_ratio": 0.8,
         "sharpness": 1.0,
     },
-    "serial_decode": {"call_s": 1e-5, "hbm_ratio": 0.8, "flop_ratio": 0.5},
+    "serial_decode": {"call_s": 1e-5, "hbm_ratio": 0.8, "flop_ratio": 0.5, "vector_ratio": 0.25},
     "masked_prefill": {
         "call_s": 1e-5, "flop_ratio": 0.5, "mask_ratio": 1.0, "lag_tokens": 100.0, "score_values": 16.0,
     },
@@ -58,6 +58,12 @@ def test_sequences_decode_one_after_the_other() -> None:
     one = serial_decode_s(CPU, fit("serial_decode"), "fp32", 1, 1000, **shape)
     assert one == pytest.approx(1e-5 + 2 * 4 * 1000 * 4 * 64 / 16e9 + 4 * 16 * 64 * 1000 / 100e9)
     assert serial_decode_s(CPU, fit("serial_decode"), "fp32", 7, 1000, **shape) == pytest.approx(7 * one)
+
+
+def test_a_lone_query_head_is_a_vector_product() -> None:
+    """Four heads of their own KV: half the rate of four that share one, 4 x 4 x 64 x 1,000 FLOP at 50 GFLOP/s."""
+    found = serial_decode_s(CPU, fit("serial_decode", call_s=0.0), "fp32", 1, 1000, 4, 4, 64)
+    assert found == pytest.approx(2 * 4 * 1000 * 4 * 64 / 16e9 + 4 * 4 * 64 * 1000 / 50e9)
 
 
 def test_a_core_without_a_head_waits() -> None:

@@ -75,7 +75,8 @@ CPU_FITS = (
     Fit("packed_gemm", "fp32", (
         ("launch_s", 1e-5), ("hbm_ratio", 0.9), ("packed_ratio", 0.5), ("activation_ratio", 1.0), ("flop_ratio", 0.8),
         ("sharpness", 1.5)), (), 0.1, 0.0),
-    Fit("serial_decode", "fp32", (("call_s", 1e-5), ("hbm_ratio", 0.8), ("flop_ratio", 0.2)), (), 0.1, 0.0),
+    Fit("serial_decode", "fp32", (
+        ("call_s", 1e-5), ("hbm_ratio", 0.8), ("flop_ratio", 0.2), ("vector_ratio", 0.1)), (), 0.1, 0.0),
     Fit("masked_prefill", "fp32", (
         ("call_s", 1e-5), ("flop_ratio", 0.5), ("mask_ratio", 1.0), ("lag_tokens", 100.0), ("score_values", 10.0)),
         (), 0.1, 0.0),

@@ -1,11 +1,13 @@
 """Decode attention called sequence by sequence, as on a CPU, where one call for all would gain nothing.
 
 waves = ceil(kv_heads / units) x units / kv_heads, for units that have no KV head wait
-seconds = batch x (call + waves x (KV bytes / (hbm_ratio x bandwidth) + 4 heads head_dim context / (flop_ratio x peak)))
+seconds = batch x (call + waves x (KV bytes / (hbm_ratio x bandwidth) + 4 heads head_dim context / (query_ratio x peak)))
           x exp(grid)
+query_ratio = flop_ratio, of multi-head attention (one query head a KV head, a product with a vector) vector_ratio
 
 A core reads and multiplies in turns, so both times add up. The grid's axes are ``context_tokens`` and ``kv_heads``.
-Coefficients: ``call_s`` seconds of each sequence; ``hbm_ratio``, ``flop_ratio`` shares of peaks.
+Coefficients: ``call_s`` seconds of each sequence; ``hbm_ratio``, ``flop_ratio``, ``vector_ratio`` shares of
+peaks.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def serial_decode_s(
     kv_bytes = working_set_bytes(1, context_tokens, kv_heads, head_dim, activation_bytes(dtype))
     flop = _FLOP_PER_PAIR * np.asarray(heads, float) * head_dim * context_tokens
     waves = np.ceil(np.asarray(kv_heads, float) / device.compute_units) * device.compute_units / kv_heads
-    read_s = kv_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s) + flop / (fit["flop_ratio"] * device.peak(dtype))
+    ratio = np.where(np.equal(heads, kv_heads), fit["vector_ratio"], fit["flop_ratio"])
+    read_s = kv_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s) + flop / (ratio * device.peak(dtype))
     left_over = log_ratio(fit, context_tokens=context_tokens, kv_heads=kv_heads)
     return np.asarray(batch * (fit["call_s"] + waves * read_s) * np.exp(left_over), float)[()]
