@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ctxsim.calibrate.form import Form
@@ -9,6 +10,16 @@ from ctxsim.calibrate.robust import Array, Start
 from ctxsim.calibrate.splits import by_decades
 from ctxsim.cost.curves import Device, copy_s
 from ctxsim.spec.calibration import Fit
+
+
+LEAST_BYTES = 4**8
+"""Sessions are copied by the megabyte; smaller copies lie in a cache, and only help to find the start."""
+
+_SMALL_WEIGHT = 0.1
+
+
+def _weights(device: Device, rows: pd.DataFrame) -> Array:
+    return np.where(rows["moved_bytes"] >= LEAST_BYTES, 1.0, _SMALL_WEIGHT)
 
 
 def form_of(peak_bytes_per_s: float) -> Form:
@@ -30,4 +41,5 @@ def form_of(peak_bytes_per_s: float) -> Form:
         splits=by_decades("moved_bytes"),
         left_out="decades of bytes moved",
         grown="moved_bytes",
+        weights=_weights,
     )

@@ -26,6 +26,9 @@ def measure(
     budget: Annotated[str, typer.Option(help="How long at most, e.g. 5min.")] = "5min",
     families: Annotated[str | None, typer.Option(help="Only these, e.g. gemm,copy.  [default: all]")] = None,
     dtypes: Annotated[str | None, typer.Option(help="Only these, e.g. fp32.  [default: the device's]")] = None,
+    keep_disturbed: Annotated[
+        bool, typer.Option("--keep-disturbed", help="Of a CPU that others use too: keep points that they disturb.")
+    ] = False,
     engine: Annotated[
         str | None, typer.Option(metavar="SCENARIO", help="Serve a scenario for real instead; tables go to DIR.")
     ] = None,
@@ -48,7 +51,7 @@ def measure(
     chosen = FAMILIES if families is None else [name.strip() for name in families.split(",")]
     command = " ".join(["ctxsim", *sys.argv[1:]])
     formats = None if dtypes is None else [name.strip() for name in dtypes.split(",")]
-    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command, formats)
+    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command, formats, keep_disturbed)
     counts = {str(name): int(n) for name, n in frame["family"].value_counts().sort_index().items()}
     result = {"file": str(out), "rows": len(frame), "families": counts}
 

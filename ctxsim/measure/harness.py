@@ -33,11 +33,13 @@ def measure(
     path: Path | None = None,
     command: str = "",
     dtypes: Sequence[str] | None = None,
+    keep_disturbed: bool = False,
 ) -> pd.DataFrame:
     """The rows that the budget buys, saved at ``path`` as they come; what is left out is said on stderr, with why.
 
     device: "cuda" or "cpu". budget_s: the time to spend, loading torch aside. command: what the file says made it.
-    dtypes: only these number formats; None for those of the device.
+    dtypes: only these number formats; None for those of the device. keep_disturbed: of a CPU
+    that others use too, points are taken as they come; else such a point is tried again, and left out in the end.
     Raises SpecError for a budget of nothing, an unknown family or device, MissingExtraError without torch.
     """
     chosen = _families(families)
@@ -52,10 +54,11 @@ def measure(
     found = device_of(device)
     planned = plan(found.subject, budget_s, chosen, dtypes)
     meta = found.meta() | {"command": command, "budget_s": budget_s, "families": list(chosen)}
+    meta["keep_disturbed"] = keep_disturbed
     left_out = LeftOut(lambda line: print(line, file=sys.stderr))
     left_out.by_plan(planned)
     with RowsFile(path, meta) as file:
-        run = Run(planned.costs, found, file, left_out)
+        run = Run(planned.costs, found, file, left_out, keep_disturbed)
         for point in planned.points:
             if not run.reaches(point):
                 left_out.unreached(point)

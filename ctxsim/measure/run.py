@@ -45,10 +45,16 @@ WORK_OF: Mapping[Family, Callable[[Point, Device], Work]] = {
 
 
 class Run:
-    """What has been spent, and by how much calls are slower than guessed; time begins when it is made."""
+    """What has been spent, and by how much calls are slower than guessed; time begins when it is made.
 
-    def __init__(self, costs: Costs, device: Device, file: RowsFile, left_out: LeftOut) -> None:
+    keep_disturbed: points that other processes disturb are kept as they are.
+    """
+
+    def __init__(
+        self, costs: Costs, device: Device, file: RowsFile, left_out: LeftOut, keep_disturbed: bool = False
+    ) -> None:
         self._costs, self._device, self._file, self._left_out = costs, device, file, left_out
+        self._keep_disturbed = keep_disturbed
         self._slower_ratio: dict[tuple[str, str], float] = {}
         self._begins_s = time.monotonic()
         gemm.wake(device)
@@ -86,7 +92,7 @@ class Run:
     def _undisturbed(self, point: Point) -> Timing | None:
         """The point's time; on a CPU of a try in which other processes did next to nothing, None after too many."""
         limit_s = self._costs.budget_s * RUNS_RATIO
-        if self._device.kind != "cpu":
+        if self._device.kind != "cpu" or self._keep_disturbed:
             return timed(point, self._device, limit_s)
         for _ in range(MOST_TRIES):
             others = Others()

@@ -1,8 +1,8 @@
 """Decode attention called sequence by sequence, as on a CPU, where one call for all would gain nothing.
 
 waves = ceil(kv_heads / units) x units / kv_heads, for units that have no KV head wait
-seconds = batch x (call + waves x (KV bytes / (hbm_ratio x bandwidth) + 4 heads head_dim context / (query_ratio x peak)))
-          x exp(grid)
+read = KV bytes / (hbm_ratio x bandwidth) + 4 heads head_dim context / (query_ratio x peak)
+seconds = batch x (call + waves x read) x exp(grid)
 query_ratio = flop_ratio, of multi-head attention (one query head a KV head, a product with a vector) vector_ratio
 
 A core reads and multiplies in turns, so both times add up. The grid's axes are ``context_tokens`` and ``kv_heads``.
