@@ -185,7 +185,7 @@ def _time_keys(cost: CostModel, session: TypicalSession, course: SessionCourse, 
         "switch_s": four.switch_s,
         "session_busy_s": course.busy_s,
         "session_wall_s": course.busy_s + session.rounds * session.think_s,
-        "ridge_flop_per_byte": cost.rates.bf16_flop_per_s / ranks / (cost.rates.hbm_bytes_per_s / ranks),
+        "ridge_flop_per_byte": cost.rates.plain_flop_per_s / ranks / (cost.rates.hbm_bytes_per_s / ranks),
     }
 
 

@@ -29,7 +29,11 @@ def fit_tables(folder: Path, name: str) -> CalibrationFile:
 
     Raises SpecError for a name without a plan, and for tables that are missing or lack columns.
     """
-    plan = plan_of(name)
+    return fit_plan(plan_of(name), folder, name, f"ctxsim calibrate {name} -o {name}.json")
+
+
+def fit_plan(plan: Plan, folder: Path, name: str, made_with: str) -> CalibrationFile:
+    """The calibration of a plan whose tables lie below a folder; ``made_with``: the command, as the file says it."""
     device = Device.of(load_hardware(plan.hardware))
     fits = []
     for part, variant, rows in _variants(plan, folder):
@@ -40,9 +44,9 @@ def fit_tables(folder: Path, name: str) -> CalibrationFile:
     contents = {
         "schema": SCHEMA,
         "name": name,
-        "hardware": plan.hardware,
+        "hardware": load_hardware(plan.hardware).name,
         "description": plan.description,
-        "made_with": f"ctxsim calibrate {name} -o {name}.json",
+        "made_with": made_with,
         "sources": plan.sources,
         "fits": tuple(fits),
     }

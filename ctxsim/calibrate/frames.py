@@ -16,7 +16,7 @@ from ctxsim.errors import Fault, SpecError
 
 SIZE_COLUMNS = (
     "m", "n", "k", "batch", "heads", "kv_heads", "head_dim", "new_tokens", "past_tokens", "window_tokens",
-    "moved_bytes", "accelerators",
+    "moved_bytes", "descriptors", "accelerators",
 )  # fmt: skip
 """Sizes of own measurement files."""
 

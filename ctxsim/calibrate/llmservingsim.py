@@ -34,7 +34,7 @@ ELEMENTWISE = {
     "final_layernorm": "norm",
     "rotary_emb": "rotary",
     "act_fn": "activation",
-    "sampler": "sampler",
+    "sampler": "sampling",
 }
 """Their layers that only move activations, and the variants of our fits.
 
@@ -140,7 +140,7 @@ def _values(layer: str, model: ModelSpec) -> int:
             return 2 * (mixer.num_heads + mixer.num_kv_heads) * mixer.qk_head_dim
         case "activation":
             return 3 * down_inputs
-        case "sampler":
+        case "sampling":
             return model.vocab_size
         case "norm":
             return 4 * model.hidden_size

@@ -22,7 +22,7 @@ _SIZES = ("batch", "new_tokens", "past_tokens", "heads", "kv_heads", "head_dim")
 
 def _seconds(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
     window = np.where(rows["window_tokens"] > 0, rows["window_tokens"], np.inf)
-    return prefill_attention_s(device, fit, **sizes(rows, *_SIZES), window_tokens=window)
+    return prefill_attention_s(device, fit, **sizes(rows, *_SIZES), window_tokens=window, dtype="bf16")
 
 
 def _weights(device: Device, rows: pd.DataFrame) -> Array:

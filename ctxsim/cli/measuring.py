@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ctxsim.cli.answer import Answer
 from ctxsim.cli.options import JsonOption, SetOption, overrides_of
 from ctxsim.errors import Fault, MissingExtraError, SpecError
+
+if TYPE_CHECKING:
+    from ctxsim.spec.calibration import CalibrationFile
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="The folder of outside tables.", envvar="CTXSIM_DATA")
@@ -23,10 +26,16 @@ def measure(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     budget: Annotated[str, typer.Option(help="How long at most, e.g. 5min.")] = "5min",
     families: Annotated[str | None, typer.Option(help="Only these, e.g. gemm,copy.  [default: all]")] = None,
+    dtypes: Annotated[str | None, typer.Option(help="Only these, e.g. fp32.  [default: the device's]")] = None,
+    keep_disturbed: Annotated[
+        bool, typer.Option("--keep-disturbed", help="Of a CPU that others use too: keep points that they disturb.")
+    ] = False,
     engine: Annotated[
         str | None, typer.Option(metavar="SCENARIO", help="Serve a scenario for real instead; tables go to DIR.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of the engine's weights and KV: bf16, fp16 or fp32.")] = "bf16",
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the engine's weights and KV: bf16, fp16 or fp32.  [default: the scenario's]")
+    ] = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -42,7 +51,8 @@ def measure(
 
     chosen = FAMILIES if families is None else [name.strip() for name in families.split(",")]
     command = " ".join(["ctxsim", *sys.argv[1:]])
-    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command)
+    formats = None if dtypes is None else [name.strip() for name in dtypes.split(",")]
+    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command, formats, keep_disturbed)
     counts = {str(name): int(n) for name, n in frame["family"].value_counts().sort_index().items()}
     result = {"file": str(out), "rows": len(frame), "families": counts}
 
@@ -56,12 +66,28 @@ def measure(
 
 
 def calibrate(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a calibration that the tables can make.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A calibration that the tables can make; with --from, a hardware profile."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.json", help="Write the calibration there.")],
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE.parquet", help="Fit what ctxsim measure wrote there; repeatable."),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.yaml", help="With --from: write a profile called NAME first, with measured peaks."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The host block that the written profile names.")] = "ddr5-4800-8ch",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
-    """Fit efficiency curves to measured kernel tables.
+    """Fit efficiency curves to measured kernels: the tables in the folder of outside data, or files of your own.
+
+    Your own device in three steps: ctxsim measure --device cpu -o m.parquet; ctxsim calibrate my-cpu --from m.parquet
+    --profile my-cpu.yaml -o my-cpu.json; then a scenario with hardware: ./my-cpu.yaml and fidelity: calibrated. The
+    written profile takes the best rates measured as peaks; power and price count as nothing until you fill them in.
 
     Needs the extra "fit" (scipy). Errors are those of whole shapes that were left out of the fit.
     """
@@ -69,7 +95,11 @@ def calibrate(
     from ctxsim.calibrate import fit_tables
     from ctxsim.spec.calibration import calibration_text
 
-    file = fit_tables(_folder(data) / "kernels", name)
+    warnings: list[str] = []
+    if measured:
+        file, warnings = _fit_own(name, measured, profile, host, out)
+    else:
+        file = fit_tables(_folder(data) / "kernels", name)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(calibration_text(file), encoding="utf-8")
     fits = [
@@ -87,7 +117,7 @@ def calibrate(
         yield from calibration_view(fits)
         yield f"\nWritten to {out}"
 
-    return Answer("calibrate", {"file": str(out), "fits": fits}, text, as_json)
+    return Answer("calibrate", {"file": str(out), "fits": fits}, text, as_json, warnings=warnings)
 
 
 def validate(
@@ -98,9 +128,12 @@ def validate(
         Path | None,
         typer.Option(metavar="FILE", help="requests.parquet, a vllm bench serve JSON, or a log in JSON lines."),
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="With a scenario: predict it, then serve it on cuda or cpu.")
+    ] = None,
     data: DataOption = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write validation.md and validation.html there.")
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write pages and tables there.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of a check; may be repeated.")] = None,
     own: Annotated[
@@ -114,11 +147,14 @@ def validate(
 ) -> Answer:
     """Check predictions against measurements.
 
-    With a scenario and a measured run: request by request. Without: all that own measurements and the folder of outside
-    data hold, each left out of the fit that predicts it.
+    With a scenario and a measured run: request by request. With a scenario and --engine: the prediction is written to
+    DIR, then the torch engine serves the scenario, and both are compared. Without: all that own measurements and the
+    folder of outside data hold, each left out of the fit that predicts it.
     """
+    if scenario is not None and engine is not None and against is None:
+        return _engine_checked(scenario, overrides_of(settings), engine, out, as_json)
     if (scenario is None) != (against is None):
-        message = "expected a scenario and --against FILE together, or neither; give both"
+        message = "expected a scenario and --against FILE (or --engine DEVICE) together, or neither; give both"
         raise SpecError(Fault("", None, None, "validate", message))
     if scenario is not None and against is not None:
         return _against(scenario, overrides_of(settings), against, as_json)
@@ -140,7 +176,9 @@ def validate(
     return Answer("validate", {"tables": result, "pages": [str(page) for page in pages]}, text, as_json)
 
 
-def _served(scenario: str, overrides: dict[str, object], out: Path, device: str, dtype: str, as_json: bool) -> Answer:
+def _served(
+    scenario: str, overrides: dict[str, object], out: Path, device: str, dtype: str | None, as_json: bool
+) -> Answer:
     _need("torch", "measure", "measure --engine")
     from ctxsim.api.parquet import write_table
     from ctxsim.measure.serving import serve
@@ -150,6 +188,44 @@ def _served(scenario: str, overrides: dict[str, object], out: Path, device: str,
     served.save(out, write_table)
     result = {"folder": str(out), "requests": len(served.tables["requests"]), "meta": dict(served.meta)}
     return Answer("measure", result, lambda: [f"{result['requests']} requests served; written to {out}"], as_json)
+
+
+def _engine_checked(name: str, overrides: dict[str, object], device: str, out: Path | None, as_json: bool) -> Answer:
+    """Predicts, writes the prediction, serves, compares, writes the report."""
+    if out is None:
+        message = "expected a folder for prediction and report, found none; give -o"
+        raise SpecError(Fault("", None, None, "out", message))
+    _need("torch", "measure", "validate --engine")
+    from ctxsim.measure.check import check_engine
+    from ctxsim.spec.scenario import load_scenario
+
+    scenario = load_scenario(name, overrides)
+    table, report = check_engine(scenario, device, out, " ".join(["ctxsim", *sys.argv[1:]]))
+    result = {"quantities": table.to_dict("records"), "pages": [str(path) for path in report]}
+
+    def text() -> Any:
+        yield report[0].read_text(encoding="utf-8").rstrip()
+        yield from (f"\nWritten to {path}" for path in report)
+
+    return Answer("validate", result, text, as_json, scenario_sha256=scenario.sha256, warnings=scenario.warnings)
+
+
+def _fit_own(
+    name: str, measured: list[Path], profile: Path | None, host: str, out: Path
+) -> tuple[CalibrationFile, list[str]]:
+    """The calibration of a profile from measured files, and what has too few rows; writes the profile where asked."""
+    from ctxsim.calibrate.assemble import fit_plan
+    from ctxsim.calibrate.own import OwnFile, own_plan
+    from ctxsim.calibrate.profile import profile_text
+    from ctxsim.measure import read
+
+    files = [OwnFile(path.name, *read(path)) for path in measured]
+    if profile is not None:
+        profile.parent.mkdir(parents=True, exist_ok=True)
+        profile.write_text(profile_text(name, host, str(out.resolve()), files), encoding="utf-8")
+    plan, too_few = own_plan(name if profile is None else str(profile), files)
+    command = " ".join(["ctxsim", *sys.argv[1:]])
+    return fit_plan(plan, Path(), out.stem, command), too_few
 
 
 def _against(scenario: str, overrides: dict[str, object], measured: Path, as_json: bool) -> Answer:

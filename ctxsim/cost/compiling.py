@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctxsim.cost.operations import Operation, Rates
-from ctxsim.cost.weights import BF16_BYTES, bytes_per_weight, copies, matrix_bytes, norm_bytes
+from ctxsim.cost.weights import bytes_per_weight, copies, matrix_bytes, norm_bytes, plain_bytes
 from ctxsim.geometry import ContextClass, Span
 from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec, StateMixer
 
@@ -25,13 +25,13 @@ def compile_operations(
 ) -> tuple[Operation, ...]:
     """All operations of one pass, those of one name and kernel merged, in the order of the pass."""
     pieces = [
-        *_embedding(model, rates),
+        *_embedding(model, weight_dtype, rates),
         *_layer_matrices(model, spans_of(classes), weight_dtype, tensor_parallel, rates),
         *_attention(classes, tensor_parallel, rates),
         *_states(model, rates),
-        *_norms(model, tensor_parallel, rates),
-        *_head(model.head, tensor_parallel, rates),
-        *_all_reduce(model, tensor_parallel),
+        *_norms(model, weight_dtype, tensor_parallel, rates),
+        *_head(model.head, weight_dtype, tensor_parallel, rates),
+        *_all_reduce(model, weight_dtype, tensor_parallel),
     ]
     merged: dict[tuple[str, int | None, int, int], Operation] = {}
     for piece in pieces:
@@ -40,9 +40,11 @@ def compile_operations(
     return tuple(merged.values())
 
 
-def _embedding(model: ModelSpec, rates: Rates) -> Iterator[Operation]:
+def _embedding(model: ModelSpec, weight_dtype: str, rates: Rates) -> Iterator[Operation]:
     if model.embedding_parameters:
-        yield Operation("embedding", rates.bf16_flop_per_s, bytes_per_token=model.hidden_size * BF16_BYTES)
+        yield Operation(
+            "embedding", rates.plain_flop_per_s, bytes_per_token=model.hidden_size * plain_bytes(weight_dtype)
+        )
 
 
 def _layer_matrices(
@@ -64,7 +66,7 @@ def _product(matrix: Matrix, layers: int, weight_dtype: str, tensor_parallel: in
     used = matrix.parameters * matrix.experts_per_token / matrix.experts
     return Operation(
         matrix.operation,
-        rates.weight_flop_per_s if matrix.quantized else rates.bf16_flop_per_s,
+        rates.weight_flop_per_s if matrix.quantized else rates.plain_flop_per_s,
         flop_per_token=2 * layers * used * copies(matrix, tensor_parallel),
         bytes_per_pass=0.0 if routed else stored,
         expert_bytes=stored if routed else 0.0,
@@ -84,7 +86,7 @@ def _latent_up_product(
     flop = 2.0 * layers * matrix.parameters
     return Operation(
         matrix.operation,
-        rates.weight_flop_per_s if matrix.quantized else rates.bf16_flop_per_s,
+        rates.weight_flop_per_s if matrix.quantized else rates.plain_flop_per_s,
         flop_per_token=flop if prefill_span is None else 0.0,
         flop_per_decode_token=0.0 if prefill_span is None else flop,
         bytes_per_pass=layers * matrix_bytes(matrix, weight_dtype, tensor_parallel),
@@ -99,7 +101,7 @@ def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: R
         for span in c.spans:
             yield Operation(
                 attention_name(c, span),
-                rates.bf16_flop_per_s,
+                rates.plain_flop_per_s,
                 span=index,
                 flop_per_pair=c.layers * _flop_per_pair(c, span) * (tensor_parallel if c.name == "index" else 1),
                 bytes_per_touched=c.bytes_per_token,
@@ -135,31 +137,31 @@ def _states(model: ModelSpec, rates: Rates) -> Iterator[Operation]:
         if isinstance(mixer, StateMixer):
             yield Operation(
                 f"state {mixer.kind}",
-                rates.bf16_flop_per_s,
+                rates.plain_flop_per_s,
                 flop_per_token=number * mixer.state_flop_per_token,
                 bytes_per_sequence=2.0 * number * mixer.state_bytes,
             )
 
 
-def _norms(model: ModelSpec, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
-    stored = norm_bytes(model, tensor_parallel)
+def _norms(model: ModelSpec, weight_dtype: str, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
+    stored = norm_bytes(model, weight_dtype, tensor_parallel)
     if stored:
-        yield Operation("norms", rates.bf16_flop_per_s, bytes_per_pass=stored)
+        yield Operation("norms", rates.plain_flop_per_s, bytes_per_pass=stored)
 
 
-def _head(head: Matrix, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
+def _head(head: Matrix, weight_dtype: str, tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
     """The output projection: one row a sequence, as engines compute logits only where they sample."""
     if head.parameters:
-        stored = head.parameters * bytes_per_weight(head, "bf16") * copies(head, tensor_parallel)
+        stored = head.parameters * bytes_per_weight(head, weight_dtype) * copies(head, tensor_parallel)
         flop = 2.0 * head.parameters
-        yield Operation(head.operation, rates.bf16_flop_per_s, flop_per_sequence=flop, bytes_per_pass=stored)
+        yield Operation(head.operation, rates.plain_flop_per_s, flop_per_sequence=flop, bytes_per_pass=stored)
 
 
-def _all_reduce(model: ModelSpec, tensor_parallel: int) -> Iterator[Operation]:
+def _all_reduce(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> Iterator[Operation]:
     reductions = sum(_reductions(layer) * number for layer, number in model.layer_counts.items())
     if tensor_parallel > 1 and reductions:
         share = RING_PASSES * (tensor_parallel - 1) / tensor_parallel
-        sent = share * reductions * model.hidden_size * BF16_BYTES
+        sent = share * reductions * model.hidden_size * plain_bytes(weight_dtype)
         yield Operation("all_reduce", link_bytes_per_token=sent)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ctxsim.cost.weights import BF16_BYTES, model_bytes
+from ctxsim.cost.weights import FP32_BYTES, model_bytes, plain_bytes
 from ctxsim.geometry import KvLayout
 from ctxsim.spec.model import ModelSpec
 from ctxsim.spec.scenario import Scenario
-
-FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +63,17 @@ def activation_peak_bytes(scenario: Scenario) -> float:
     """Peak activation bytes of one rank while the largest batch runs, unless the scenario gives it.
 
     An estimate, not a measurement: the residual stream, its normed copy and the widest feed-forward layer's
-    intermediates (gate, up and their product, all alive at once) in bf16 for max_num_batched_tokens tokens, and
-    float32 logits for max_num_seqs sequences.
+    intermediates (gate, up and their product, all alive at once) in the activations' format for max_num_batched_tokens
+    tokens, and float32 logits for max_num_seqs sequences.
     """
     given = scenario.serving.activation_peak
     if given != "auto":
         return float(given)
     model, ranks = scenario.model, scenario.deployment.tensor_parallel
-    per_token = BF16_BYTES * (2 * model.hidden_size + _widest_intermediate(model) / ranks)
-    logits = scenario.serving.max_num_seqs * model.vocab_size * FLOAT32_BYTES / ranks
+    per_token = plain_bytes(scenario.serving.weight_dtype) * (
+        2 * model.hidden_size + _widest_intermediate(model) / ranks
+    )
+    logits = scenario.serving.max_num_seqs * model.vocab_size * FP32_BYTES / ranks
     return scenario.serving.max_num_batched_tokens * per_token + logits
 
 

@@ -11,7 +11,7 @@ from ctxsim.cost.law import Law, RooflineLaw
 from ctxsim.cost.memory import Memory, replica_memory
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import host_link_bytes_per_s
-from ctxsim.cost.weights import WEIGHT_DTYPES
+from ctxsim.cost.weights import WEIGHT_DTYPES, plain_dtype
 from ctxsim.errors import Fault, SpecError
 from ctxsim.geometry import BatchTotals, ContextClass, KvLayout, Span, attention_classes, lone_sequence
 from ctxsim.spec.scenario import Scenario
@@ -142,11 +142,12 @@ def _device(scenario: Scenario, machine: Machine) -> Device:
 
 def _rates(scenario: Scenario, machine: Machine) -> Rates:
     hardware, ranks = scenario.hardware, scenario.deployment.tensor_parallel
+    dtype = scenario.serving.weight_dtype
     profile: Any = hardware.peak_flop_per_s("bf16")
     bf16 = _replaced(machine.bf16_flop_per_s, profile)
-    weights = hardware.peak_flop_per_s(WEIGHT_DTYPES[scenario.serving.weight_dtype].compute)
+    plain, weights = (hardware.peak_flop_per_s(name) for name in (plain_dtype(dtype), WEIGHT_DTYPES[dtype].compute))
     return Rates(
-        bf16_flop_per_s=ranks * bf16,
+        plain_flop_per_s=ranks * bf16 * (1.0 if plain is None else plain / profile),
         weight_flop_per_s=ranks * bf16 * (1.0 if weights is None else weights / profile),
         hbm_bytes_per_s=ranks * _replaced(machine.hbm_bytes_per_s, hardware.hbm_bytes_per_s),
         link_bytes_per_s=hardware.scale_up_bytes_per_s,

@@ -17,10 +17,11 @@ from ctxsim.geometry import BatchTotals
 class Rates:
     """Rates of one replica's accelerators together. Numbers, or numpy arrays to price many machines at once.
 
+    ``plain_flop_per_s``: in the format of what is never quantised (weights.plain_dtype).
     ``link_bytes_per_s``: scale-up link, one way, of a single accelerator; None where collectives are free.
     """
 
-    bf16_flop_per_s: Any
+    plain_flop_per_s: Any
     weight_flop_per_s: Any
     hbm_bytes_per_s: Any
     link_bytes_per_s: Any | None

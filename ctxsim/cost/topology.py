@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from ctxsim.cost.host_link import Direction, way
 from ctxsim.spec.scenario import Scenario
 
 HBM, HOST, DISK = 0, 1, 2
@@ -30,8 +31,8 @@ _PASSES = {
 class Node:
     """One server: ``accelerators`` of them, ``shared_by`` neighbours behind each root, and what they share.
 
-    Rates in bytes/s (numbers, or arrays for a grid): of one root each way, of host memory both ways together, of all
-    drives together.
+    Rates in bytes/s (numbers, or arrays for a grid): of one root out of HBM and, where that is another, into it; of
+    host memory both ways together; of all drives together.
     """
 
     accelerators: int
@@ -40,6 +41,7 @@ class Node:
     memory_bytes_per_s: Any
     disk_read_bytes_per_s: Any
     disk_write_bytes_per_s: Any
+    root_in_bytes_per_s: Any | None = None
 
     @property
     def roots(self) -> int:
@@ -50,7 +52,8 @@ class Node:
     def capacities(self) -> tuple[Any, ...]:
         """Bytes/s of every resource: each root out of HBM, each root into HBM, memory, disk read, disk write."""
         shared = (self.memory_bytes_per_s, self.disk_read_bytes_per_s, self.disk_write_bytes_per_s)
-        return (self.root_bytes_per_s,) * (2 * self.roots) + shared
+        into = self.root_bytes_per_s if self.root_in_bytes_per_s is None else self.root_in_bytes_per_s
+        return (self.root_bytes_per_s,) * self.roots + (into,) * self.roots + shared
 
     def resource(self, kind: int, accelerator: int) -> int:
         """The place in ``capacities`` of a root's direction, of memory or of disk, for a copy of that accelerator."""
@@ -74,21 +77,16 @@ class Fabric:
 
     @classmethod
     def of(cls, scenario: Scenario, link_bytes_per_s: Any | None = None) -> Fabric:
-        """The nodes of a scenario; ``link_bytes_per_s`` replaces the profile's rate of a root (a number or array).
-
-        At fidelity calibrated a root has the rate that large copies were measured to reach, where the profile has one.
-        """
+        """The nodes of a scenario; ``link_bytes_per_s`` replaces a root's rate each way (a number or array)."""
         hardware, deployment = scenario.hardware, scenario.deployment
-        root = hardware.host_link_bytes_per_s
-        if scenario.fidelity == "calibrated":
-            root = hardware.host_link_effective_bytes_per_s or root
         node = Node(
             accelerators=deployment.accelerators_per_node,
             shared_by=hardware.host_link_shared_by,
-            root_bytes_per_s=root if link_bytes_per_s is None else link_bytes_per_s,
+            root_bytes_per_s=_rate(scenario, "to_host", link_bytes_per_s),
             memory_bytes_per_s=hardware.host_memory_bytes_per_s,
             disk_read_bytes_per_s=hardware.nvme_read_bytes_per_s,
             disk_write_bytes_per_s=hardware.nvme_write_bytes_per_s,
+            root_in_bytes_per_s=_rate(scenario, "to_device", link_bytes_per_s),
         )
         return cls(node, deployment.replicas, deployment.tensor_parallel)
 
@@ -140,6 +138,10 @@ class Fabric:
             return replica * self._nodes_per_replica * self.node.accelerators
         node, place = divmod(replica, fitting)
         return node * self.node.accelerators + place * self.ranks
+
+
+def _rate(scenario: Scenario, direction: Direction, given_bytes_per_s: Any | None) -> Any:
+    return way(scenario, direction).bytes_per_s if given_bytes_per_s is None else given_bytes_per_s
 
 
 def max_min_rates(capacities: Sequence[float], routes: Sequence[Route]) -> list[float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ctxsim.spec.model import Matrix, ModelSpec
 
 BF16_BYTES = 2.0
+FP32_BYTES = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,26 @@ class WeightDtype:
 # 4-bit zero point (GPTQ and AWQ checkpoints, arXiv 2306.00978); products run in bf16.
 WEIGHT_DTYPES: dict[str, WeightDtype] = {
     "bf16": WeightDtype(BF16_BYTES, "bf16"),
+    "fp32": WeightDtype(FP32_BYTES, "fp32"),
     "fp8": WeightDtype(1 + 4 / (128 * 128), "fp8"),
     "int8": WeightDtype(1 + 4 / 4096, "int8"),
     "int4": WeightDtype(0.5 + (2 + 0.5) / 128, "bf16"),
 }
 
 
+def plain_dtype(weight_dtype: str) -> str:
+    """The format of activations and of what is never quantised (head, router, norms): fp32 where weights are."""
+    return "fp32" if weight_dtype == "fp32" else "bf16"
+
+
+def plain_bytes(weight_dtype: str) -> float:
+    """Bytes of a value in that format."""
+    return WEIGHT_DTYPES[plain_dtype(weight_dtype)].bytes_per_weight
+
+
 def bytes_per_weight(matrix: Matrix, weight_dtype: str) -> float:
-    """Bytes of one weight of a matrix; what is never quantised (head, router) stays bf16."""
-    return WEIGHT_DTYPES[weight_dtype].bytes_per_weight if matrix.quantized else BF16_BYTES
+    """Bytes of one weight of a matrix."""
+    return WEIGHT_DTYPES[weight_dtype if matrix.quantized else plain_dtype(weight_dtype)].bytes_per_weight
 
 
 def copies(matrix: Matrix, tensor_parallel: int) -> float:
@@ -43,14 +55,14 @@ def copies(matrix: Matrix, tensor_parallel: int) -> float:
 
 def matrix_bytes(matrix: Matrix, weight_dtype: str, tensor_parallel: int) -> float:
     """Bytes of a matrix (all experts) in one replica, summed over its ranks."""
-    weights = matrix.parameters * bytes_per_weight(matrix, weight_dtype) + matrix.biases * BF16_BYTES
+    weights = matrix.parameters * bytes_per_weight(matrix, weight_dtype) + matrix.biases * plain_bytes(weight_dtype)
     return weights * copies(matrix, tensor_parallel)
 
 
-def norm_bytes(model: ModelSpec, tensor_parallel: int) -> float:
+def norm_bytes(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> float:
     """Bytes of all norm weights in one replica; every rank holds them."""
     in_layers = sum(layer.norm_parameters * number for layer, number in model.layer_counts.items())
-    return (in_layers + model.final_norm_parameters) * BF16_BYTES * tensor_parallel
+    return (in_layers + model.final_norm_parameters) * plain_bytes(weight_dtype) * tensor_parallel
 
 
 def model_bytes(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> float:
@@ -61,4 +73,5 @@ def model_bytes(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> fl
         for matrix in layer.matrices
     )
     head = 0.0 if model.tied_head else matrix_bytes(model.head, weight_dtype, tensor_parallel)
-    return layers + head + model.embedding_parameters * BF16_BYTES + norm_bytes(model, tensor_parallel)
+    embedding = model.embedding_parameters * plain_bytes(weight_dtype)
+    return layers + head + embedding + norm_bytes(model, weight_dtype, tensor_parallel)

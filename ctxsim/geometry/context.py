@@ -29,6 +29,7 @@ class KvDtype:
 # int4: groups of 64 with a bf16 scale and a bf16 zero point (asymmetric, as KIVI, arXiv 2402.02750).
 KV_DTYPES: dict[str, KvDtype] = {
     "bf16": KvDtype(2, 0, 0),
+    "fp32": KvDtype(4, 0, 0),
     "fp8": KvDtype(1, 0, 0),
     "int8": KvDtype(1, -1, 4),
     "int4": KvDtype(0.5, 64, 4),

@@ -23,6 +23,7 @@ GEMM_WIDTH = 8_192
 """Rows, columns and inputs of the product that runs beside a copy: it fills a device."""
 
 Ends = tuple[torch.device, torch.device]
+Blocks = Sequence[torch.Tensor]
 
 
 def copy(point: Point, device: Device) -> Work:
@@ -41,9 +42,14 @@ def copy(point: Point, device: Device) -> Work:
 
 def _copies(point: Point, ends: Ends, sets: int) -> list[Call]:
     """So many copies, each of blocks of its own."""
+    return [_copy(*pieces) for pieces in piece_sets(point, ends, sets)]
+
+
+def piece_sets(point: Point, ends: Ends, sets: int) -> list[tuple[Blocks, Blocks]]:
+    """Sources and targets of so many copies."""
     sources, targets = (_blocks(point, end, sets) for end in ends)
     count = point.descriptors
-    return [_copy(sources[i : i + count], targets[i : i + count]) for i in range(0, sets * count, count)]
+    return [(sources[i : i + count], targets[i : i + count]) for i in range(0, sets * count, count)]
 
 
 def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> Call:

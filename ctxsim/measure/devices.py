@@ -26,7 +26,10 @@ _UNKNOWN_CACHE = "64 MiB"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: its kind ("cuda" or "cpu"), name, driver, last-level cache, and how many of them there are."""
+    """One device: its kind ("cuda" or "cpu"), name, driver, last-level cache, and how many of them there are.
+
+    units: multiprocessors, of a CPU the threads that compute.
+    """
 
     kind: str
     name: str
@@ -34,6 +37,7 @@ class Device:
     cache_bytes: int
     accelerators: int
     threads: int
+    units: int
 
     @property
     def torch(self) -> torch.device:
@@ -61,6 +65,7 @@ class Device:
             "cache_bytes": self.cache_bytes,
             "memory_bytes": _memory_bytes(self.kind),
             "threads": self.threads,
+            "compute_units": self.units,
             "load": os.getloadavg()[0],
             "torch": str(torch.__version__),
             "cuda": str(torch.version.cuda or ""),
@@ -73,13 +78,15 @@ def device_of(kind: str) -> Device:
     """The device of that kind; raises SpecError where it is unknown or torch finds none."""
     if kind not in KINDS:
         raise _refused(f'expected cuda or cpu, found "{shorten(kind)}"{nearest(kind, KINDS)}')
+    threads = torch.get_num_threads()
     if kind == "cpu":
-        return Device(kind, _cpu_name(), "", _cpu_cache_bytes(), 1, torch.get_num_threads())
+        return Device(kind, _cpu_name(), "", _cpu_cache_bytes(), 1, threads, threads)
     if not torch.cuda.is_available():
         raise _refused(f"expected a CUDA device, found none that torch {torch.__version__} sees; take cpu")
     properties = torch.cuda.get_device_properties(0)
     cache = int(properties.L2_cache_size)
-    return Device(kind, properties.name, _driver(), cache, torch.cuda.device_count(), torch.get_num_threads())
+    units = int(properties.multi_processor_count)
+    return Device(kind, properties.name, _driver(), cache, torch.cuda.device_count(), threads, units)
 
 
 def _refused(message: str) -> SpecError:

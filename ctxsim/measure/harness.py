@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ctxsim.errors import Fault, MissingExtraError, SpecError, nearest, shorten
 from ctxsim.measure.left_out import LeftOut
-from ctxsim.measure.plan import plan
+from ctxsim.measure.plan import DTYPES, plan
 from ctxsim.measure.points import FAMILIES, Family
 from ctxsim.measure.rows import RowsFile
 
@@ -32,27 +32,33 @@ def measure(
     progress: Progress | None = None,
     path: Path | None = None,
     command: str = "",
+    dtypes: Sequence[str] | None = None,
+    keep_disturbed: bool = False,
 ) -> pd.DataFrame:
     """The rows that the budget buys, saved at ``path`` as they come; what is left out is said on stderr, with why.
 
     device: "cuda" or "cpu". budget_s: the time to spend, loading torch aside. command: what the file says made it.
+    dtypes: only these number formats; None for those of the device. keep_disturbed: of a CPU
+    that others use too, points are taken as they come; else such a point is tried again, and left out in the end.
     Raises SpecError for a budget of nothing, an unknown family or device, MissingExtraError without torch.
     """
     chosen = _families(families)
     if not budget_s > 0:
         raise _refused("budget", f"expected some time, found {budget_s:g} s; give at least a minute")
+    _check_dtypes(dtypes, DTYPES.get(device, ()))
     if find_spec("torch") is None:
         raise MissingExtraError("measure", "measure")
     from ctxsim.measure.devices import device_of
     from ctxsim.measure.run import Run
 
     found = device_of(device)
-    planned = plan(found.subject, budget_s, chosen)
+    planned = plan(found.subject, budget_s, chosen, dtypes)
     meta = found.meta() | {"command": command, "budget_s": budget_s, "families": list(chosen)}
+    meta["keep_disturbed"] = keep_disturbed
     left_out = LeftOut(lambda line: print(line, file=sys.stderr))
     left_out.by_plan(planned)
     with RowsFile(path, meta) as file:
-        run = Run(planned.costs, found, file, left_out)
+        run = Run(planned.costs, found, file, left_out, keep_disturbed)
         for point in planned.points:
             if not run.reaches(point):
                 left_out.unreached(point)
@@ -72,6 +78,14 @@ def _families(names: Sequence[str]) -> tuple[Family, ...]:
         found = f'"{shorten(unknown[0])}"{nearest(unknown[0], FAMILIES)}' if unknown else "none"
         raise _refused("families", f"expected some of {', '.join(FAMILIES)}, found {found}")
     return tuple(known)
+
+
+def _check_dtypes(names: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises SpecError for a number format that is not measured on that kind of device (an unknown kind has none)."""
+    for name in names or ():
+        if known and name not in known:
+            found = f'found "{shorten(name)}"{nearest(name, known)}'
+            raise _refused("dtypes", f"expected some of {', '.join(known)}, {found}")
 
 
 def _refused(field: str, message: str) -> SpecError:

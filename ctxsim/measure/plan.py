@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import log2
 from typing import Any
 
+from ctxsim.cost.curves.elementwise import PASSES
 from ctxsim.measure.guesses import Guess, guess_of
 from ctxsim.measure.order import coarse_to_fine, shared
-from ctxsim.measure.points import Family, Point
+from ctxsim.measure.points import VALUE_BYTES, Family, Point
 from ctxsim.measure.rotation import rotation
 from ctxsim.measure.shapes import gemm_shapes, head_shapes, norm_widths
 
@@ -30,7 +31,7 @@ FAIR_RATIO = 1 / 500
 
 WEIGHTS: Mapping[Family, float] = {
     "gemm": 4, "prefill_attention": 3, "decode_attention": 3, "copy": 2, "all_reduce": 2, "launch": 1,
-    "elementwise": 0.5,
+    "elementwise": 2, "host": 0.5,
 }  # fmt: skip
 """Shares of the time that the families get while they have points left."""
 
@@ -42,14 +43,23 @@ Grid = Sequence[tuple[int, Any]]
 
 MOST_CONTEXT_TOKENS = 4**10
 _TOKENS = tuple(2**i for i in range(16))
+_CPU_TOKENS = tuple(sorted({*_TOKENS, *range(1, 9)}))
 _NEW_TOKENS = tuple(2**i for i in range(6, 18))
 _PAST_TOKENS = (0, *(4**i for i in range(4, 11)))
 _CONTEXTS = tuple(2**i for i in range(7, 21))
 _SEQUENCES = tuple(2**i for i in range(9))
+_LOOP_SEQUENCES = tuple(2**i for i in range(7))
 _PREFILLS = (1, 4)
 _SIZES_BYTES = tuple(4**i for i in range(6, 16))
 _BLOCK_BYTES = tuple(4**i for i in range(6, 13))
 _BLOCKS = (4**2, 4**4, 4**6)
+
+LEAST_WIDTH = 512
+MOST_WEIGHTS = 2**25
+"""Of a matrix that is measured on a CPU: narrower ones are launches, larger ones leave no time for others."""
+
+VOCABULARY_RATIO = 16
+"""Words of a vocabulary for each value of a hidden size, about what models have."""
 
 MOST_BLOCKS_BYTES = 4**15
 """Bytes of a copy in blocks, at most."""
@@ -94,14 +104,21 @@ class Plan:
     costs: Costs
 
 
-def plan(subject: Subject, budget_s: float, families: Sequence[Family]) -> Plan:
-    """The points of the families for that device, every beginning of which covers each family's range."""
+def plan(subject: Subject, budget_s: float, families: Sequence[Family], dtypes: Sequence[str] | None = None) -> Plan:
+    """The points of the families for that device, every beginning of which covers each family's range.
+
+    dtypes: only these number formats, where a point has one.
+    """
     costs = Costs(guess_of(subject.kind, subject.threads), subject.cache_bytes, budget_s)
 
     def wait(entry: tuple[int, Point]) -> float:
         return entry[0] + max(0.0, log2(costs.of(entry[1]) / (budget_s * FAIR_RATIO)))
 
-    grids = {family: GRIDS[family](subject) for family in families}
+    chosen = None if dtypes is None else {"", *dtypes}
+    grids = {
+        family: [(level, p) for level, p in GRIDS[family](subject) if chosen is None or p.dtype in chosen]
+        for family in families
+    }
     queues = {
         family: [point for _, point in sorted(grid, key=wait) if costs.of(point) <= budget_s * POINT_RATIO]
         for family, grid in grids.items()
@@ -113,8 +130,16 @@ def plan(subject: Subject, budget_s: float, families: Sequence[Family]) -> Plan:
 
 def _gemms(subject: Subject) -> Grid:
     """Tokens by matrix by number format."""
-    grid = coarse_to_fine(_TOKENS, gemm_shapes())
+    if subject.kind == "cpu":
+        grid = coarse_to_fine(_CPU_TOKENS, _served_shapes())
+    else:
+        grid = coarse_to_fine(_TOKENS, gemm_shapes())
     return _by_dtype(subject, grid, lambda dtype, m, shape: Point("gemm", dtype, m=m, n=shape[0], k=shape[1]))
+
+
+def _served_shapes() -> list[tuple[int, int]]:
+    """Matrices of a size that anybody would serve on a CPU."""
+    return [(n, k) for n, k in gemm_shapes() if min(n, k) >= LEAST_WIDTH and n * k <= MOST_WEIGHTS]
 
 
 def _prefills(subject: Subject) -> Grid:
@@ -124,7 +149,7 @@ def _prefills(subject: Subject) -> Grid:
         for level, (heads, new, past, batch) in coarse_to_fine(head_shapes(), _NEW_TOKENS, _PAST_TOKENS, _PREFILLS)
         if batch * max(new, past) <= MOST_CONTEXT_TOKENS
     ]
-    return _by_dtype(subject, grid, _attention("prefill_attention"), formats=1)
+    return _by_dtype(subject, grid, _attention("prefill_attention"), formats=1 if subject.kind == "cuda" else 2)
 
 
 def _decodes(subject: Subject) -> Grid:
@@ -151,7 +176,12 @@ def _attention(family: Family) -> Callable[..., Point]:
 def _copies(subject: Subject) -> Grid:
     """Whole copies by size, and copies in blocks; between host and device also unpinned, both ways, beside a GEMM."""
     if subject.kind == "cpu":
-        return _merged([_whole("device", pinned=False), _blocked("device", pinned=False)])
+        return _merged(
+            [
+                _whole("device", pinned=False), _blocked("device", pinned=False),
+                _whole("device", pinned=False, beside="gemm"),
+            ]
+        )  # fmt: skip
     return _merged(
         [
             _whole("to_device"), _whole("to_host"), _blocked("to_host"), _blocked("to_device"),
@@ -203,18 +233,30 @@ def _launches(subject: Subject) -> Grid:
     return [(0, Point("launch", direction=way, descriptors=1)) for way in ("to_device", "device", "both")]
 
 
-def _norms(subject: Subject) -> Grid:
-    """Norms of rows of the models' widths."""
+def _small_kernels(subject: Subject) -> Grid:
+    """Every small kernel on rows of the models' widths; words are chosen among as many as vocabularies have."""
 
-    def point(dtype: str, m: int, n: int) -> Point:
-        return Point("elementwise", dtype, m=m, n=n, moved_bytes=2 * m * n * (2 if dtype == "bf16" else 4))
+    def point(dtype: str, variant: str, m: int, n: int) -> Point:
+        moved_bytes = PASSES[variant] * m * n * VALUE_BYTES[dtype]
+        return Point("elementwise", dtype, m=m, n=n, moved_bytes=moved_bytes, variant=variant)
 
-    return _by_dtype(subject, coarse_to_fine(_TOKENS, norm_widths()), point, formats=1)
+    grids = [
+        [(level, (name, m, VOCABULARY_RATIO * n if name == "sampling" else n)) for level, (m, n) in
+         coarse_to_fine(_SEQUENCES if name == "sampling" else _TOKENS, norm_widths())]
+        for name in PASSES
+    ]  # fmt: skip
+    return _by_dtype(subject, _merged(grids), point, formats=1 if subject.kind == "cuda" else 2)
+
+
+def _loops(subject: Subject) -> Grid:
+    """The engine's loop by number of sequences."""
+    return [(level, Point("host", batch=batch)) for level, (batch,) in coarse_to_fine(_LOOP_SEQUENCES)]
 
 
 GRIDS: Mapping[Family, Callable[[Subject], Grid]] = {
     "gemm": _gemms, "prefill_attention": _prefills, "decode_attention": _decodes, "copy": _copies,
-    "all_reduce": _all_reduces, "launch": _launches, "elementwise": _norms,
+    "all_reduce": _all_reduces, "launch": _launches, "elementwise": _small_kernels,
+    "host": _loops,
 }  # fmt: skip
 """All points of a family for a device, coarse to fine."""
 

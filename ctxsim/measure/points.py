@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal[
-    "gemm", "prefill_attention", "decode_attention", "copy", "all_reduce", "launch", "elementwise"
+    "gemm", "prefill_attention", "decode_attention", "copy", "all_reduce", "launch", "elementwise", "host"
 ]  # fmt: skip
 Direction = Literal["", "device", "to_host", "to_device", "both"]
 Beside = Literal["", "nothing", "gemm"]
 
 FAMILIES: tuple[Family, ...] = (
-    "gemm", "prefill_attention", "decode_attention", "copy", "all_reduce", "launch", "elementwise"
+    "gemm", "prefill_attention", "decode_attention", "copy", "all_reduce", "launch", "elementwise", "host"
 )  # fmt: skip
 """What can be measured."""
 
@@ -28,7 +28,8 @@ class Point:
     gemm: (m x k) times (k x n). attention: ``new_tokens`` queries a sequence, each of which sees ``past_tokens`` before
     the first of them, itself, and what lies between. copy: ``moved_bytes`` in ``descriptors`` pieces of ``block_bytes``
     that do not touch; ``both``: so many bytes each way at once. all_reduce: ``moved_bytes`` on every accelerator.
-    elementwise: a root-mean-square norm of m rows of n values, read and written once. launch: see ``launches``.
+    elementwise: the small kernel that ``variant`` names on m rows of n values, which reads and writes ``moved_bytes``.
+    launch: see ``launches``. host: the torch engine's loop with ``batch`` sequences, see ``engine_loop``.
     """
 
     family: Family
@@ -51,6 +52,7 @@ class Point:
     pinned: bool = False
     beside: Beside = ""
     accelerators: int = 0
+    variant: str = ""
 
     @property
     def flop(self) -> float:
@@ -70,7 +72,7 @@ class Point:
         value = VALUE_BYTES.get(self.dtype, 1)
         if self.family == "gemm":
             return float(value * (self.m * self.k + self.n * self.k + self.m * self.n))
-        if self.batch:
+        if self.heads:
             queries = self.new_tokens * self.heads
             return 2.0 * value * self.batch * self.head_dim * (queries + self.total_tokens * self.kv_heads)
         return float(self.moved_bytes * (2 if self.direction == "device" else 1))

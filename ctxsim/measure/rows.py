@@ -45,6 +45,7 @@ KEY_COLUMNS = (
     Column("pinned", "bool", "whether the host's memory is page-locked"),
     Column("beside", "object", "what runs on the device meanwhile: nothing or gemm"),
     Column("accelerators", "int64", "devices that take part in a collective"),
+    Column("variant", "object", "which small kernel: norm, activation, rotary, kv_store, embedding or sampling"),
 )
 
 RESULT_COLUMNS = (
@@ -55,6 +56,9 @@ RESULT_COLUMNS = (
 )
 
 COLUMNS = KEY_COLUMNS + RESULT_COLUMNS
+
+BARE_NORM = "bare_norm"
+"""The small kernel of files without ``variant``: a norm without a residual sum."""
 
 
 def row(point: Point, seconds: float, iqr_s: float, n_runs: int) -> dict[str, Any]:
@@ -94,6 +98,10 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     metadata = (table.schema.metadata or {}).get(METADATA_KEY)
     if metadata is None:
         raise _unusable(path, "a Parquet file without them")
+    if "variant" not in table.column_names:
+        families = table.column("family").to_pylist() if "family" in table.column_names else []
+        small = [BARE_NORM if family == "elementwise" else "" for family in families]
+        table = table.append_column("variant", pa.array(small, pa.string()))
     missing = [c.name for c in COLUMNS if c.name not in table.column_names]
     if missing:
         raise _unusable(path, f"a file without {', '.join(missing)}")

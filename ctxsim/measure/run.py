@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ctxsim.errors import shorten
-from ctxsim.measure import attention, collectives, copies, elementwise, gemm, launches
+from ctxsim.measure import attention, collectives, copies, elementwise, engine_loop, gemm, host_copies, launches, serial
 from ctxsim.measure.devices import Device
 from ctxsim.measure.left_out import LeftOut
 from ctxsim.measure.plan import POINT_RATIO, RUNS_RATIO, Costs
@@ -30,19 +30,31 @@ COPY_SIDES = 4
 MASK_BYTES = 6
 """Memory of one place of a causal mask on a CPU: as it is made, and as the kernel turns it into numbers."""
 
+
+def _each_or(together: Callable[[Point, Device], Work]) -> Callable[[Point, Device], Work]:
+    """Attention of all sequences in one call; on a CPU, where that gains nothing, of each in its own."""
+    return lambda point, device: serial.attention(point, device) if device.kind == "cpu" else together(point, device)
+
+
 WORK_OF: Mapping[Family, Callable[[Point, Device], Work]] = {
-    "gemm": gemm.gemm, "prefill_attention": attention.prefill, "decode_attention": attention.decode,
-    "copy": copies.copy, "all_reduce": collectives.all_reduce, "launch": launches.launch,
-    "elementwise": elementwise.norm,
+    "gemm": gemm.gemm, "prefill_attention": _each_or(attention.prefill),
+    "decode_attention": _each_or(attention.decode), "copy": copies.copy, "all_reduce": collectives.all_reduce,
+    "launch": launches.launch, "elementwise": elementwise.small_kernel,
 }  # fmt: skip
-"""What makes the calls of a point."""
+"""What makes the calls of a point; the host's loop and launches have clocks of their own."""
 
 
 class Run:
-    """What has been spent, and by how much calls are slower than guessed; time begins when it is made."""
+    """What has been spent, and by how much calls are slower than guessed; time begins when it is made.
 
-    def __init__(self, costs: Costs, device: Device, file: RowsFile, left_out: LeftOut) -> None:
+    keep_disturbed: points that other processes disturb are kept as they are.
+    """
+
+    def __init__(
+        self, costs: Costs, device: Device, file: RowsFile, left_out: LeftOut, keep_disturbed: bool = False
+    ) -> None:
         self._costs, self._device, self._file, self._left_out = costs, device, file, left_out
+        self._keep_disturbed = keep_disturbed
         self._slower_ratio: dict[tuple[str, str], float] = {}
         self._begins_s = time.monotonic()
         gemm.wake(device)
@@ -80,7 +92,7 @@ class Run:
     def _undisturbed(self, point: Point) -> Timing | None:
         """The point's time; on a CPU of a try in which other processes did next to nothing, None after too many."""
         limit_s = self._costs.budget_s * RUNS_RATIO
-        if self._device.kind != "cpu":
+        if self._device.kind != "cpu" or self._keep_disturbed:
             return timed(point, self._device, limit_s)
         for _ in range(MOST_TRIES):
             others = Others()
@@ -110,6 +122,10 @@ class Run:
 
 def timed(point: Point, device: Device, limit_s: float) -> Timing:
     """The time of one call of the point."""
+    if point.family == "copy" and device.kind == "cpu":
+        return host_copies.timing(point, device)
+    if point.family == "host":
+        return engine_loop.host_timing(point, device)
     if point.family == "launch" and point.direction != "device":
         return launches.host_timing(point, device)
     return time_work(WORK_OF[point.family](point, device), device.kind, limit_s)

@@ -28,17 +28,19 @@ WARM_UP_PASSES = 3
 
 
 def serve(
-    scenario: Scenario, device: str = "cuda", dtype: str = "bf16", progress: Progress | None = None,
+    scenario: Scenario, device: str = "cuda", dtype: str | None = None, progress: Progress | None = None,
     skips_idle: bool = True,
 ) -> Served:  # fmt: skip
     """Serves the scenario's workload to the last request.
 
-    device: cuda or cpu. dtype: of weights and KV, whatever bytes the scenario's have: room is the scenario's in tokens,
-    bytes in the tables are those that were there. progress: called with the number of finished requests. skips_idle:
-    time in which nothing is computed or copied is not waited for, and counts as passed.
+    device: cuda or cpu. dtype: of weights and KV, the scenario's where none is given; whatever bytes the scenario's
+    have, room is the scenario's in tokens, and bytes in the tables are those that were there. progress: called with the
+    number of finished requests. skips_idle: time in which nothing is computed or copied is not waited for, and counts
+    as passed.
     Raises SpecError for what the engine cannot do, InfeasibleError where the device has no room for it.
     """
     found = device_of(device)
+    dtype = dtype or scenario.serving.weight_dtype
     check_served(scenario, device, dtype)
     shape = shape_of(scenario.model)
     cost, itemsize = CostModel(scenario), DTYPES[dtype].itemsize

@@ -44,9 +44,12 @@ def _setting_faults(scenario: Scenario) -> Iterator[Fault]:
         message = f"expected one of {', '.join(POLICIES)}, found {serving.residency}; policies that weigh costs"
         yield _fault(scenario, "serving.residency", f"{message} ({refused}) are simulated only")
     for name in ("weight_dtype", "kv_dtype"):
-        if getattr(serving, name) != "bf16":
-            message = f"expected bf16 (the engine quantises nothing), found {getattr(serving, name)}; set bf16"
+        if getattr(serving, name) not in ("bf16", "fp32"):
+            message = f"expected bf16 or fp32 (the engine quantises nothing), found {getattr(serving, name)}; set bf16"
             yield _fault(scenario, f"serving.{name}", message)
+    if serving.weight_dtype == "fp32" != serving.kv_dtype:
+        message = f"expected fp32 as of the weights (the engine has one format), found {serving.kv_dtype}; set fp32"
+        yield _fault(scenario, "serving.kv_dtype", message)
     if serving.host_tier != "exclusive":
         message = f"expected exclusive (the engine writes back what it evicts), found {serving.host_tier}"
         yield _fault(scenario, "serving.host_tier", f"{message}; set exclusive")

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import embedding, linear, rms_norm, silu
 
 from ctxsim.errors import Fault, SpecError
-from ctxsim.measure.windows import Masks, Reach
+from ctxsim.measure.windows import Masks, Part, Reach, each_attention
 from ctxsim.spec.families.blocks import GATED
 from ctxsim.spec.model import Attention, Layer, ModelSpec
 
@@ -120,7 +120,7 @@ class Draw:
 class _Pass:
     """What all layers of one pass are told: its sequences, and where each token's position and its KV's place are."""
 
-    segments: Sequence[Segment]
+    parts: Sequence[Part]
     turns: torch.Tensor
     slots: torch.Tensor
     masks: Masks
@@ -156,7 +156,7 @@ class Transformer:
                 hidden = hidden + self._attend(layer, hidden, kept, batch)
                 hidden = hidden + self._mlp(layer, hidden)
             ends = torch.tensor([len(s.tokens) for s in segments]).cumsum(0) - 1
-            return linear(self._normed(hidden[ends.to(self.device)], self._norm), self._head)
+            return linear(normed(hidden[ends.to(self.device)], self._norm), self._head)
 
     def _batch(self, segments: Sequence[Segment]) -> tuple[_Pass, torch.Tensor]:
         """What all layers are told, and the ids of all tokens."""
@@ -164,31 +164,40 @@ class Transformer:
         places = [s.base + s.past + i for s in segments for i in range(len(s.tokens))]
         ids = [token for s in segments for token in s.tokens]
         tokens, positions, slots = torch.tensor([ids, steps, places]).to(self.device).unbind()
-        return _Pass(segments, self._turns[positions].unsqueeze(1), slots, Masks(self.device)), tokens
+        parts = [Part(len(s.tokens), s.base, s.total) for s in segments]
+        return _Pass(parts, self._turns[positions].unsqueeze(1), slots, Masks(self.device)), tokens
 
     def _attend(self, layer: DecoderLayer, hidden: torch.Tensor, kept: torch.Tensor, batch: _Pass) -> torch.Tensor:
         shape, (heads, kv_heads) = self.shape, (self.shape.heads, self.shape.kv_heads)
-        mixed = linear(self._normed(hidden, layer.norm), layer.qkv, layer.qkv_bias)
+        mixed = linear(normed(hidden, layer.norm), layer.qkv, layer.qkv_bias)
         mixed = mixed.view(len(hidden), heads + 2 * kv_heads, shape.head)
         turning = mixed[:, : heads + kv_heads]
         if layer.head_norm is not None:
-            turning = self._normed(turning, layer.head_norm)
+            turning = normed(turning, layer.head_norm)
         turned = rotate(turning, batch.turns)
         keys, values = turned[:, heads:], mixed[:, heads + kv_heads :]
-        kept.index_copy_(0, batch.slots, torch.stack((keys, values), dim=1))
-        found = torch.empty(len(hidden), heads, shape.head, device=self.device, dtype=self.dtype)
-        first = 0
-        for s in batch.segments:
-            here = slice(first, first := first + len(s.tokens))
-            found[here] = layer.reach.attention(turned[here, :heads], kept[s.base : s.base + s.total], batch.masks)
+        store(kept, batch.slots, keys, values)
+        found = each_attention(layer.reach, turned[:, :heads], kept, batch.parts, batch.masks)
         return linear(found.view(len(hidden), -1), layer.out)
 
     def _mlp(self, layer: DecoderLayer, hidden: torch.Tensor) -> torch.Tensor:
-        gate, up = linear(self._normed(hidden, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-        return linear(silu(gate) * up, layer.down)
+        return linear(activated(linear(normed(hidden, layer.mlp_norm), layer.gate_up)), layer.down)
 
-    def _normed(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return rms_norm(values, weights.shape, weights, EPSILON)
+
+def normed(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Values over the root of their mean square, times weights."""
+    return rms_norm(values, weights.shape, weights, EPSILON)
+
+
+def activated(gate_up: torch.Tensor) -> torch.Tensor:
+    """SiLU of the first half of each row times the second."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return silu(gate) * up
+
+
+def store(kept: torch.Tensor, slots: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+    """Puts keys and values (tokens, KV heads, head size) where they stay in a layer's cache."""
+    kept.index_copy_(0, slots, torch.stack((keys, values), dim=1))
 
 
 def rotations(positions: int, head: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

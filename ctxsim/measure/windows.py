@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -41,6 +42,25 @@ class Reach:
             attn_mask=mask, enable_gqa=queries.shape[1] != kept.shape[2],
         )  # fmt: skip
         return found[0].transpose(0, 1)
+
+
+class Part(NamedTuple):
+    """One sequence's part of a pass: its new tokens, and ``total`` with them, whose KV begins at ``base``."""
+
+    new_tokens: int
+    base: int
+    total: int
+
+
+def each_attention(
+    reach: Reach, queries: torch.Tensor, kept: torch.Tensor, parts: Sequence[Part], masks: Masks
+) -> torch.Tensor:
+    """Outputs like queries (new tokens of all parts, heads, head size): of one part after the other."""
+    found = [
+        reach.attention(mine, kept[part.base : part.base + part.total], masks)
+        for mine, part in zip(queries.split_with_sizes([part.new_tokens for part in parts]), parts, strict=True)
+    ]
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 class Masks:

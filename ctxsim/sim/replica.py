@@ -38,8 +38,8 @@ class Surroundings(Protocol):
         """Requests that were this replica's are in the queue for whoever takes it."""
         ...
 
-    def send(self, move: Move) -> None:
-        """The copy sets out, at the replica's clock."""
+    def send(self, move: Move, computes: bool) -> None:
+        """The copy sets out, at the replica's clock; computes: whether an iteration begins then too."""
         ...
 
     def law(self) -> Law:
@@ -236,11 +236,11 @@ class Replica:
             self._around.put_back()
         for request in plan.admitted:
             self._begin(cast("ServedRequest", request))
+        decoding = plan.decoding and len(core.decodes) > 0
         if core.holdings.orders:
-            self._send_copies()
+            self._send_copies(bool(plan.chunks) or decoding)
         if core.holdings.used:
             self._around.tally(self.held())
-        decoding = plan.decoding and len(core.decodes) > 0
         if not (plan.chunks or decoding):
             if not plan.decoding:
                 self._note_stall()
@@ -272,10 +272,10 @@ class Replica:
         self._journal.admitted(request, self.number, self.clock_s)
         self._around.admitted(request)
 
-    def _send_copies(self) -> None:
+    def _send_copies(self, computes: bool) -> None:
         orders = self.core.holdings.orders
         for move in orders:
-            self._around.send(move)
+            self._around.send(move, computes)
         orders.clear()
 
     def _note_stalls(self, run: Run) -> None:

@@ -140,7 +140,7 @@ class Station:
         if self.core.shares_queue:
             self._users.queue_moved(self)
 
-    def send(self, move: Move) -> None:
+    def send(self, move: Move, computes: bool) -> None:
         """See replica.Surroundings."""
         blocks = -(-move.tokens // self._site.cost.layout.block_size)
         copy = Copy(
@@ -149,7 +149,7 @@ class Station:
             move.target,
             move.moved_bytes,
             self._setup.descriptors(blocks),
-            self._setup.seconds(move.source, blocks),
+            self._setup.seconds(move.source, blocks, move.moved_bytes if computes else 0.0),
             lambda ended: self.replica.copied(ended, move),
         )
         self._site.links.order(copy, self.replica.clock_s)

@@ -26,7 +26,8 @@ SCHEMA = "ctxsim.calibration/1"
 
 Family = Literal[
     "gemm", "decode_attention", "prefill_attention", "mixed_attention", "latent_decode", "latent_prefill", "experts",
-    "linear_attention", "sparse_attention", "elementwise", "all_reduce", "copy", "host",
+    "linear_attention", "sparse_attention", "packed_gemm", "masked_prefill", "serial_decode", "elementwise",
+    "all_reduce", "copy", "host",
 ]  # fmt: skip
 """Kinds of operations that have a form of their own."""
 

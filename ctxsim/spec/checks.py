@@ -60,6 +60,16 @@ def hardware_faults(deployment: Deployment, hardware: Hardware, document: Docume
         yield document.fault((*place, "tensor_parallel"), f"{message}; lower it and add replicas")
 
 
+def format_faults(serving: Serving, hardware: Hardware, document: Document) -> Iterator[Fault]:
+    """Weights in fp32 on a device that is not known to multiply in it: nothing narrower could stand in."""
+    if serving.weight_dtype == "fp32" and hardware.peak_flop_per_s("fp32") is None:
+        known = ", ".join(name for name, _ in hardware.peaks_flop_per_s)
+        message = f"expected a format that {hardware.name} has a peak for ({known}), found fp32"
+        yield document.fault(
+            ("serving", "weight_dtype"), f"{message}; write bf16, or give the profile peak_flop_per_s.fp32"
+        )
+
+
 def room_faults(serving: Serving, hardware: Hardware, document: Document) -> Iterator[Fault]:
     """More room for KV below HBM than a node has."""
     rooms = (

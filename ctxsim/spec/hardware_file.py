@@ -61,6 +61,7 @@ class Peaks(Spec):
     """Dense peak arithmetic by number format; a format that the device cannot multiply in is left out."""
 
     bf16: Sourced[FlopPerS]
+    fp32: Sourced[FlopPerS] | None = None
     fp8: Sourced[FlopPerS] | None = None
     int8: Sourced[FlopPerS] | None = None
     fp4: Sourced[FlopPerS] | None = None

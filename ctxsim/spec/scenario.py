@@ -181,6 +181,7 @@ def _cross_faults(
             faults += checks.model_faults(deployment, model, document, place)
         if machine.hardware is not None:
             faults += checks.hardware_faults(deployment, machine.hardware, document, place)
+            faults += checks.format_faults(file.serving, machine.hardware, document)
             faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults
 

@@ -12,7 +12,7 @@ from ctxsim.units import parse
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
-Dtype = Literal["bf16", "fp8", "int8", "int4"]
+Dtype = Literal["bf16", "fp32", "fp8", "int8", "int4"]
 Router = Literal["round_robin", "least_loaded", "session_affinity", "prefix_aware", "central_queue"]
 Scheduler = Literal["fcfs", "prefill_first", "decode_first", "shortest_prompt_first", "fair"]
 Residency = Literal["keep", "swap", "recompute", "cheapest", "clairvoyant"]
@@ -67,11 +67,14 @@ class Serving(Spec):
 
     ``activation_peak``: the most memory a pass needs for activations, per accelerator ("auto": from the
     model's shape). ``runtime_reserve``: what context, graphs and communication buffers hold, per accelerator;
-    1 GiB by default is an assumption. ``iteration_overhead``: host time of each iteration.
+    1 GiB by default is an assumption. ``weight_dtype``: fp32 makes activations, and what is never quantised, fp32 too;
+    beside every other format they are bf16. ``iteration_overhead``: host time of each iteration.
     ``num_gpu_blocks_override``: the number of KV blocks, from a server's log, instead of the derived one.
     ``copy_descriptor_overhead``: host time of each descriptor of a copy between tiers; None: at fidelity peak none, at
     calibrated what the profile's link was measured to take. ``copy_descriptors_per_block``: pieces in which one block
     is copied; None: one for each layer that keeps KV, as in engines with one tensor a layer.
+    ``copy_descriptors_per_copy``: pieces in which a copy is made however many blocks it has, as by an engine whose
+    sessions lie in one piece in each layer.
     """
 
     gpu_memory_utilization: Ratio = 0.92
@@ -93,6 +96,21 @@ class Serving(Spec):
     iteration_overhead: Seconds = 0.0
     copy_descriptor_overhead: Seconds | None = None
     copy_descriptors_per_block: Count | None = None
+    copy_descriptors_per_copy: Count | None = None
+
+    @model_validator(mode="after")
+    def _values_no_wider_than_weights(self) -> Serving:
+        if self.kv_dtype == "fp32" != self.weight_dtype:
+            message = f"expected fp32 beside weight_dtype: fp32 only, found weight_dtype: {self.weight_dtype}"
+            raise FieldError("kv_dtype", f"{message}; write fp32 for both, or bf16")
+        return self
+
+    @model_validator(mode="after")
+    def _pieces_counted_once(self) -> Serving:
+        if None not in (self.copy_descriptors_per_block, self.copy_descriptors_per_copy):
+            message = "expected copy_descriptors_per_block or this, found both; leave one out"
+            raise FieldError("copy_descriptors_per_copy", message)
+        return self
 
     @model_validator(mode="after")
     def _budget_covers_batch(self) -> Serving:

@@ -173,7 +173,7 @@ def test_too_long_requests_are_refused_and_counted(tmp_path):
     ({"serving.residency": "cheapest"}, "serving.residency: expected one of swap, recompute, keep, found cheapest"),
     ({"deployment.replicas": 2}, "deployment.replicas: expected 1, for the engine runs on one device, found 2; set 1"),
     ({"deployment.tensor_parallel": 2}, "deployment.tensor_parallel: expected 1"),
-    ({"serving.kv_dtype": "fp8"}, r"serving.kv_dtype: expected bf16 \(the engine quantises nothing\), found fp8"),
+    ({"serving.kv_dtype": "fp8"}, r"serving.kv_dtype: expected bf16 or fp32 .*, found fp8"),
     ({"workload.num_sessions": None}, "workload.num_sessions: expected a number of sessions or run.horizon"),
     ({"serving.disk_kv_capacity": "1 GB"}, "serving.disk_kv_capacity: expected 0 B .*, found 1e"),
 ])  # fmt: skip

@@ -9,12 +9,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason='needs the extra "measure"')
 
+from ctxsim.cost.curves.elementwise import PASSES  # noqa: E402
 from ctxsim.errors import SpecError  # noqa: E402
-from ctxsim.measure import (  # noqa: E402
+from ctxsim.measure import (  # noqa: E402  # noqa: E402
     FAMILIES,
     Point,
+    engine_loop,
+    host_copies,
     measure,
     read,
+    serial,
     timing,
 )
 from ctxsim.measure import run as running  # noqa: E402
@@ -27,7 +31,7 @@ from ctxsim.measure.rows import RowsFile  # noqa: E402
 from ctxsim.measure.run import WORK_OF, Run, timed  # noqa: E402
 from ctxsim.measure.timing import MOST_RUNS, Timing, Work, time_work  # noqa: E402
 
-SMALL_CACHE = Device("cpu", "a processor", "", 2**16, 1, 1)
+SMALL_CACHE = Device("cpu", "a processor", "", 2**16, 1, 1, 1)
 TINY = {
     "gemm": Point("gemm", "fp32", m=3, n=16, k=8),
     "prefill_attention": Point(
@@ -39,7 +43,8 @@ TINY = {
         batch=2, heads=4, kv_heads=2, head_dim=8, new_tokens=1, past_tokens=7,
     ),
     "copy": Point("copy", moved_bytes=64, block_bytes=16, descriptors=4, direction="device", beside="nothing"),
-    "elementwise": Point("elementwise", "fp32", m=4, n=8, moved_bytes=256),
+    "elementwise": Point("elementwise", "fp32", m=4, n=8, moved_bytes=512, variant="norm"),
+    "host": Point("host", batch=2),
     "launch": Point("launch", direction="to_device", descriptors=1),
 }  # fmt: skip
 
@@ -206,13 +211,13 @@ def test_a_budget_buys_rows_and_a_file(tmp_path, capsys, monkeypatch):
     seen = []
     path = tmp_path / "rows.parquet"
     families = ["launch", "gemm", "all_reduce"]
-    frame = measure("cpu", 2.0, families, lambda *at: seen.append(at), path, "the command")
+    frame = measure("cpu", 8.0, families, lambda *at: seen.append(at), path, "the command")
     found, meta = read(path)
     assert found.astype(str).equals(frame.astype(str))
     assert set(frame["family"]) == {"gemm", "launch"}
     assert frame["seconds"].min() > 0
     assert frame["n_runs"].min() >= LEAST_RUNS
-    assert (meta["kind"], meta["command"], meta["budget_s"]) == ("cpu", "the command", 2.0)
+    assert (meta["kind"], meta["command"], meta["budget_s"]) == ("cpu", "the command", 8.0)
     assert meta["families"] == ["gemm", "all_reduce", "launch"]
     assert {"device", "driver", "torch", "cuda", "python", "threads", "ctxsim"} <= set(meta)
     assert "all_reduce: left out, as there is one device" in capsys.readouterr().err
@@ -282,3 +287,46 @@ def test_a_device_that_is_not_there_is_refused():
     if not torch.cuda.is_available():
         with pytest.raises(SpecError, match=r"device: expected a CUDA device, found none that torch .* sees; take cpu"):
             device_of("cuda")
+
+
+@pytest.mark.parametrize("variant", sorted(PASSES))
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_every_small_kernel_can_be_timed(variant, dtype):
+    point = Point("elementwise", dtype, m=4, n=128, moved_bytes=PASSES[variant] * 4 * 128 * 4, variant=variant)
+    assert timed(point, SMALL_CACHE, 0.01).seconds > 0
+
+
+@pytest.mark.parametrize(("new", "past"), [(1, 9), (5, 7), (5, 0)])
+def test_a_cpu_computes_sequence_by_sequence_what_one_call_would(new, past):
+    point = Point(
+        "prefill_attention", "fp32", "fp32", batch=3, heads=4, kv_heads=2, head_dim=8, new_tokens=new, past_tokens=past
+    )
+    (call, *_) = serial.attention(point, SMALL_CACHE).calls
+    queries, kept = (cell.cell_contents for name, cell in zip(
+        call.__code__.co_freevars, call.__closure__, strict=True) if name in ("queries", "kept"))  # fmt: skip
+    if queries.dim() == 4:
+        queries, kept = kept, queries
+    keys, values = kept.view(3, past + new, 2, 2, 8).unbind(2)
+    torch.testing.assert_close(call(), by_hand(queries.view(3, new, 4, 8), keys, values, past))
+
+
+@pytest.mark.parametrize("beside", ["nothing", "gemm"])
+def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
+    """In a thread, after a product of the main one, or beside many of them."""
+    products = []
+    monkeypatch.setattr(host_copies.Products, "one", lambda self: products.append(time.sleep(0.001)))
+    point = Point("copy", moved_bytes=2**22, block_bytes=2**20, descriptors=4, direction="device", beside=beside)
+    found = host_copies.timing(point, SMALL_CACHE)
+    assert found.seconds > 0
+    assert found.n_runs == host_copies.RUNS
+    assert len(products) >= host_copies.RUNS
+
+
+def test_the_loop_is_what_two_layers_do_not_add(monkeypatch):
+    """One layer takes 5, two take 7: without layers 3."""
+    times = {1: [5.0] * 9, 2: [7.0] * 9}
+    monkeypatch.setattr(engine_loop, "_iteration_s", lambda sequences, layers, device: times[layers])
+    assert engine_loop.host_timing(Point("host", batch=1), SMALL_CACHE).seconds == 3.0
+    times[2] = [10.0] * 9
+    with pytest.raises(RuntimeError, match="two layers took twice as long as one"):
+        engine_loop.host_timing(Point("host", batch=1), SMALL_CACHE)

@@ -6,9 +6,10 @@ from itertools import islice, takewhile
 
 import pytest
 
+from ctxsim.cost.curves.elementwise import PASSES
 from ctxsim.measure.guesses import guess_of
 from ctxsim.measure.order import coarse_to_fine, levels, shared
-from ctxsim.measure.plan import GRIDS, POINT_RATIO, WEIGHTS, Plan, Subject, plan
+from ctxsim.measure.plan import GRIDS, LEAST_WIDTH, MOST_WEIGHTS, POINT_RATIO, WEIGHTS, Plan, Subject, plan
 from ctxsim.measure.points import FAMILIES, Point
 from ctxsim.measure.rotation import CACHE_MULTIPLE, MOST_SETS, rotation
 from ctxsim.measure.shapes import gemm_shapes, head_shapes, norm_widths
@@ -124,7 +125,7 @@ def test_collectives_are_planned_where_there_are_several_devices():
 
 def test_a_cpu_copies_in_its_own_memory_only():
     assert {p.direction for _, p in GRIDS["copy"](CPU)} == {"device"}
-    assert not any(p.pinned or p.beside == "gemm" for _, p in GRIDS["copy"](CPU))
+    assert not any(p.pinned for _, p in GRIDS["copy"](CPU))
 
 
 def test_copies_are_made_of_their_blocks():
@@ -149,3 +150,24 @@ def test_operands_rotate_past_the_cache():
     assert rotation(100, 1000) * 100 > CACHE_MULTIPLE * 1000
     assert rotation(10**6, 1000) == 2
     assert rotation(1, 10**9) == MOST_SETS
+
+
+def test_a_cpu_is_measured_with_what_it_would_serve():
+    gemms = [point for _, point in GRIDS["gemm"](CPU)]
+    assert {point.dtype for point in gemms} == {"fp32", "bf16"}
+    assert all(min(p.n, p.k) >= LEAST_WIDTH and p.n * p.k <= MOST_WEIGHTS for p in gemms)
+    assert {point.dtype for _, point in GRIDS["prefill_attention"](CPU)} == {"fp32", "bf16"}
+    assert {point.beside for _, point in GRIDS["copy"](CPU)} == {"nothing", "gemm"}
+
+
+def test_every_small_kernel_is_planned_and_counts_what_it_moves():
+    kernels = [point for _, point in GRIDS["elementwise"](CPU)]
+    assert {point.variant for point in kernels} == set(PASSES)
+    for point in kernels:
+        assert point.moved_bytes == PASSES[point.variant] * point.m * point.n * (4 if point.dtype == "fp32" else 2)
+
+
+def test_only_the_formats_asked_for():
+    planned = plan(CPU, 60.0, FAMILIES, ["fp32"])
+    assert {point.dtype for point in planned.points} == {"fp32", ""}
+    assert {point.family for point in planned.points} == set(FAMILIES) - {"all_reduce"}

@@ -54,7 +54,7 @@ VARIANTS = {
     "linear_attention": ("chunked", "recurrent"),
     "experts": ("bf16", "fp8_block"),
     "mixed_attention": ("bf16-64", "bf16-128"),
-    "elementwise": ("embedding", "norm", "rotary", "activation", "sampler"),
+    "elementwise": ("embedding", "norm", "rotary", "activation", "sampling"),
     "all_reduce": ("nccl",),
     "host": ("engine",),
 }

@@ -99,7 +99,7 @@ def test_without_prefix_caching_every_gap_is_computed_again() -> None:
             deployment__tensor_parallel=8, serving__host_kv_capacity="1 TiB",
         )  # fmt: skip
         a = analyze(base)
-        again_s = AGAIN_S * 312e12 / a.cost.rates.bf16_flop_per_s
+        again_s = AGAIN_S * 312e12 / a.cost.rates.plain_flop_per_s
         assert size_bound(base) == pytest.approx(1 / (a.course.compute_s + 4 * again_s), rel=1e-9)
 
 

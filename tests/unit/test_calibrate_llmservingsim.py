@@ -40,7 +40,7 @@ def test_small_kernels_by_the_bytes_they_move(folder):
     rows = llmservingsim.read_elementwise(folder).set_index("variant")["moved_bytes"]
     assert rows.to_dict() == {
         "activation": 10 * 3 * 14_336 * 2, "embedding": 10 * 2 * 4096 * 2, "norm": 10 * 4 * 4096 * 2,
-        "rotary": 10 * 2 * 40 * 128 * 2, "sampler": 3 * 128_256 * 2,
+        "rotary": 10 * 2 * 40 * 128 * 2, "sampling": 3 * 128_256 * 2,
     }  # fmt: skip
 
 

@@ -34,11 +34,18 @@ def test_a_run_is_checked_latency_by_latency(served: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("validate", "llama-8b-chat"), 2, "expected a scenario and --against FILE together"),
+        (("validate", "llama-8b-chat"), 2, "expected a scenario and --against FILE (or --engine DEVICE) together"),
         (("validate", "llama-8b-chat", "--against", "none.json"), 2, "expected a file with measured requests"),
         (("validate", "--data", "nowhere"), 2, "expected the folder of outside data, found none at nowhere"),
         (("calibrate", "a100-80gb-sxm-vllm", "-o", "x.json", "--data", "nowhere"), 2, "folder of outside data"),
         (("measure", "-o", "x.parquet", "--families", "gem"), 2, 'did you mean "gemm"'),
+        (("measure", "-o", "x.parquet", "--device", "cpu", "--dtypes", "fp23"), 2, 'found "fp23"; did you mean "fp32"'),
+        (
+            ("calibrate", "h200-sxm", "--from", "none.parquet", "-o", "x.json"),
+            2,
+            "expected measurements, found none of",
+        ),
+        (("validate", "llama-8b-chat", "--engine", "cpu"), 2, "expected a folder for prediction and report"),
         (("simulate", "llama-8b-chat", "--intervals"), 2, "expected calibrated, since intervals follow"),
     ],
 )

@@ -98,11 +98,11 @@ def test_everything_measured_of_the_rtx_pro_6000_has_a_price() -> None:
     """The sampler too, once a pass by the logits of its sequences, in bf16."""
     of = load_scenario("rtx-pro-6000-chat")
     assert of.calibration is not None
-    cost, sampler = CostModel(of), of.calibration.fit("elementwise", "sampler")
+    cost, sampling = CostModel(of), of.calibration.fit("elementwise", "sampling")
     assert cost.unpriced == ()
-    assert sampler is not None
+    assert sampling is not None
     seconds = {row.name: row.seconds for row in cost.breakdown(cost.batch(1, 1000, sequences=8))}
-    assert seconds["sampler"] == elementwise_s(Device.of(of.hardware), sampler, 8 * 128_256 * 2)
+    assert seconds["sampling"] == elementwise_s(Device.of(of.hardware), sampling, 8 * 128_256 * 2)
 
 
 def test_kernels_of_the_other_phase_take_no_time() -> None:

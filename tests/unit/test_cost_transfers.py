@@ -10,10 +10,13 @@ import pytest
 from cost_scenarios import scenario
 
 from ctxsim.cost import transfer_s
-from ctxsim.cost.topology import DISK, HBM, HOST
+from ctxsim.cost.host_link import way
+from ctxsim.cost.topology import DISK, HBM, HOST, Fabric
 from ctxsim.cost.transfers import CopySetup, host_link_bytes_per_s
+from ctxsim.errors import SpecError
+from ctxsim.spec.calibration import Calibration, Fit
 from ctxsim.spec.hardware_file import read_profile
-from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.scenario import Scenario, load_scenario
 
 
 def served(ranks: int, shared_by: int, link: float, host: float) -> Scenario:
@@ -139,3 +142,57 @@ def test_the_h100_s_descriptor_is_the_fit_to_the_measured_blocks() -> None:
     written = re.search(r"off by (.*) and (.*) %", profile.note)
     assert written is not None
     assert [float(r) for r in (*written[1].split(", "), written[2])] == pytest.approx(residuals * 100, abs=0.06)
+
+
+# Fitted: a calibration's own copies go before what the profile says of its link
+
+COPIES = {
+    "to_host": {"start_s": 1e-5, "descriptor_s": 2e-6, "ratio": 0.5},
+    "to_device": {"start_s": 3e-5, "descriptor_s": 4e-6, "ratio": 0.8},
+    "to_host-beside-gemm": {"start_s": 2e-5, "descriptor_s": 2e-6, "ratio": 0.25},
+}
+
+
+def fitted(**serving: object) -> Scenario:
+    base = scenario(hardware="h100-80gb-sxm", **serving)
+    fits = tuple(Fit("copy", name, tuple(c.items()), (), 0.1, 0.0) for name, c in COPIES.items())
+    return replace(base, fidelity="calibrated", calibration=Calibration("made-up", "h100-80gb-sxm", fits))
+
+
+def test_each_way_has_the_rate_that_was_fitted() -> None:
+    link = fitted().hardware.host_link_bytes_per_s
+    assert (way(fitted(), "to_host").bytes_per_s, way(fitted(), "to_device").bytes_per_s) == (0.5 * link, 0.8 * link)
+    fabric = Fabric.of(fitted())
+    assert fabric.lone_bytes_per_s(0, HBM, HOST) == 0.5 * link
+    assert fabric.lone_bytes_per_s(0, HOST, HBM) == 0.8 * link
+    assert host_link_bytes_per_s(fitted()) == 0.5 * link, "the slower way"
+
+
+def test_set_up_is_that_of_the_way() -> None:
+    setup = CopySetup(fitted(serving__copy_descriptors_per_copy=60))
+    assert setup.seconds(HBM, 1000) == pytest.approx(1e-5 + 60 * 2e-6)
+    assert setup.seconds(HOST, 1000) == pytest.approx(3e-5 + 60 * 4e-6)
+    by_block = CopySetup(fitted())
+    assert by_block.seconds(HBM, 10) == pytest.approx(1e-5 + 600 * 2e-6)
+
+
+def test_what_the_scenario_says_of_descriptors_goes_before() -> None:
+    setup = CopySetup(fitted(serving__copy_descriptor_overhead="7 us"))
+    assert setup.seconds(HBM, 10) == pytest.approx(1e-5 + 600 * 7e-6)
+
+
+def test_beside_work_a_copy_takes_what_it_was_measured_to_take_beside_it() -> None:
+    """1 GB out at a quarter of the link instead of half of it; the other way was not measured beside anything."""
+    setup, link = CopySetup(fitted(serving__copy_descriptors_per_copy=60)), fitted().hardware.host_link_bytes_per_s
+    flow_s = 1e9 / (0.5 * link)
+    assert setup.seconds(HBM, 10, 1e9) + flow_s == pytest.approx(2e-5 + 60 * 2e-6 + 1e9 / (0.25 * link))
+    assert setup.seconds(HOST, 10, 1e9) == setup.seconds(HOST, 10)
+
+
+def test_a_copy_s_pieces_are_counted_one_way_only() -> None:
+    assert CopySetup(scenario(serving__copy_descriptors_per_copy=7)).descriptors(500) == 7
+    assert CopySetup(scenario(serving__copy_descriptors_per_copy=7)).descriptors(0) == 0
+    with pytest.raises(SpecError, match="copy_descriptors_per_copy: expected copy_descriptors_per_block or this"):
+        load_scenario(
+            "llama-8b-chat", {"serving.copy_descriptors_per_copy": 7, "serving.copy_descriptors_per_block": 2}
+        )

@@ -12,7 +12,7 @@ BF16_BYTES = 2
 
 # Bytes of one weight with its share of scales: a float32 a block of 128 x 128; a float32 a channel of 4,096; a
 # 16-bit scale and a 4-bit zero point a group of 128.
-BYTES = {"bf16": 2, "fp8": 1 + 4 / 16_384, "int8": 1 + 4 / 4_096, "int4": 0.5 + 2.5 / 128}
+BYTES = {"bf16": 2, "fp32": 4, "fp8": 1 + 4 / 16_384, "int8": 1 + 4 / 4_096, "int4": 0.5 + 2.5 / 128}
 
 # Llama-3.1-8B: 32 layers of attention and a gated feed-forward are quantised; table, head and norms are not.
 LLAMA_QUANTISED = 32 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336)
@@ -26,7 +26,7 @@ MIXTRAL_PLAIN = 2 * 32000 * 4096 + (2 * 32 + 1) * 4096 + 32 * 8 * 4096
 GPT_OSS_QUANTISED = 36 * 128 * 3 * 2880 * 2880
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp8", "int8", "int4"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp32", "fp8", "int8", "int4"])
 @pytest.mark.parametrize(
     ("name", "quantised", "plain"),
     [
@@ -39,7 +39,8 @@ GPT_OSS_QUANTISED = 36 * 128 * 3 * 2880 * 2880
 def test_bytes_in_every_format(name: str, quantised: int, plain: int, dtype: str) -> None:
     model = load_model(name)
     assert model.num_parameters == quantised + plain
-    assert model_bytes(model, dtype, 1) == pytest.approx(quantised * BYTES[dtype] + plain * BF16_BYTES, rel=1e-12)
+    plain_bytes = BYTES["fp32"] if dtype == "fp32" else BF16_BYTES
+    assert model_bytes(model, dtype, 1) == pytest.approx(quantised * BYTES[dtype] + plain * plain_bytes, rel=1e-12)
 
 
 def test_formats_tested_are_the_formats_there_are() -> None:

@@ -15,6 +15,9 @@ from ctxsim.spec.hardware_file import HardwareFile, HostFile, read_host, read_pr
 
 GB, GIB, TB, TFLOP = 1e9, 2.0**30, 1e12, 1e12
 HOUR_S = 3600.0
+OWN = ("cpu-2core-zen5",)
+"""Profiles whose peaks are own measurements, of what was at hand."""
+
 PCIE_GT_PER_S = {"3": 8, "4": 16, "5": 32}
 
 
@@ -87,7 +90,8 @@ def test_a_narrower_format_is_at_least_as_fast(profile: HardwareFile) -> None:
 def test_the_ridge_is_that_of_an_accelerator(profile: HardwareFile) -> None:
     """A slip of a factor of 1000 in a rate, or a peak with structured sparsity, would leave this range."""
     loaded = machine(profile.name)
-    assert 100 < (loaded.peak_flop_per_s("bf16") or 0) / loaded.hbm_bytes_per_s < 500
+    least = 10 if profile.name in OWN else 100
+    assert least < (loaded.peak_flop_per_s("bf16") or 0) / loaded.hbm_bytes_per_s < 500
 
 
 def test_links_get_slower_outwards(profile: HardwareFile) -> None:
@@ -119,7 +123,7 @@ def test_descriptors_were_measured_on_the_h100_only() -> None:
 def test_a_pcie_link_has_the_rate_of_its_generation(profile: HardwareFile) -> None:
     match = re.fullmatch(r"PCIe (\d)\.0 x(\d+)", profile.host_link.kind)
     if match is None:
-        assert profile.host_link.kind in ("NVLink-C2C to Grace", "PCIe to the TPU host", "PCIe 4.0 to DDR")
+        assert profile.host_link.kind in ("NVLink-C2C to Grace", "PCIe to the TPU host", "PCIe 4.0 to DDR", "memory")
         return
     expected = PCIE_GT_PER_S[match[1]] * GB * int(match[2]) * (128 / 130) / 8
     assert profile.host_link.bytes_per_s.value == pytest.approx(expected, rel=1e-3)
@@ -171,7 +175,7 @@ def test_ddr_bandwidth_is_channels_times_width_times_rate(host: HostFile) -> Non
     memory = host.memory
     match = re.fullmatch(r"DDR\d-(\d+)", memory.kind)
     if match is None:
-        assert memory.kind == "LPDDR5X"
+        assert memory.kind in ("LPDDR5X", "of a virtual machine")
         return
     assert memory.bytes_per_s.value == pytest.approx(memory.channels.value * 8 * int(match[1]) * 1e6)
 
@@ -179,7 +183,7 @@ def test_ddr_bandwidth_is_channels_times_width_times_rate(host: HostFile) -> Non
 def test_a_host_has_memory_drives_and_prices(host: HostFile) -> None:
     loaded = load_hardware("h100-80gb-sxm", host=host.name)
     assert loaded.host_name == host.name
-    assert loaded.host_memory_bytes == host.memory.capacity_bytes.value > 500 * GB
+    assert loaded.host_memory_bytes == host.memory.capacity_bytes.value > (10 if host.name in OWN else 500) * GB
     assert loaded.host_memory_bytes_per_s == host.memory.sockets.value * host.memory.bytes_per_s.value
     assert loaded.nvme_bytes == host.nvme.drives.value * host.nvme.capacity_bytes.value
     assert loaded.nvme_latency_s == (None if host.nvme.latency_s is None else host.nvme.latency_s.value)

@@ -10,7 +10,7 @@ from test_imports import loaded_after
 
 from ctxsim.errors import SpecError
 from ctxsim.measure import COLUMNS, Point, RowsFile, measure, read, write
-from ctxsim.measure.rows import KEY_COLUMNS, frame_of, row
+from ctxsim.measure.rows import BARE_NORM, KEY_COLUMNS, frame_of, row
 
 GEMM = Point("gemm", "bf16", m=4, n=16, k=8)
 META = {"device": "a device", "budget_s": 60.0, "families": ["gemm"]}
@@ -145,3 +145,14 @@ def test_a_copy_within_the_device_reads_and_writes():
 
 def test_a_point_says_what_it_is():
     assert str(GEMM) == "gemm dtype=bf16 m=4 n=16 k=8"
+
+
+def test_files_from_before_small_kernels_had_names_are_read_as_bare_norms(tmp_path):
+    from pyarrow.parquet import read_table, write_table
+
+    norm = Point("elementwise", "fp32", m=4, n=8, moved_bytes=256, variant="norm")
+    write(frame_of([measured(), measured(norm)]), META, tmp_path / "rows.parquet")
+    write_table(read_table(tmp_path / "rows.parquet").drop(["variant"]), tmp_path / "old.parquet")
+    found, _ = read(tmp_path / "old.parquet")
+    assert list(found.columns) == [c.name for c in COLUMNS]
+    assert found["variant"].tolist() == ["", BARE_NORM]

@@ -118,7 +118,7 @@ def test_mfu_counts_each_number_format_at_its_own_peak() -> None:
     )
     cost = CostModel(bf16.scenario)
     flop, _ = work_done(cost, bf16.runs)
-    expected = flop / (cost.rates.bf16_flop_per_s * bf16.summary["duration_s"])
+    expected = flop / (cost.rates.plain_flop_per_s * bf16.summary["duration_s"])
     assert bf16.summary["mfu_ratio"] == pytest.approx(expected, rel=1e-12)
     assert 0.9 < fp8.summary["mfu_ratio"] <= 1
     assert fp8.summary["duration_s"] < 0.6 * bf16.summary["duration_s"]

@@ -30,7 +30,8 @@ def broken(old, new):
         (
             "kv_dtype: bf16",
             "kv_dtype: fp16",
-            's.yaml:7:13: serving.kv_dtype: expected one of bf16, fp8, int8, int4, found "fp16"; did you mean "bf16"?',
+            "s.yaml:7:13: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, found "
+            '"fp16"; did you mean "bf16"?',
         ),
         (
             "rate: 2 /s",

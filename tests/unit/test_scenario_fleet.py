@@ -209,7 +209,7 @@ def test_utilisation_of_a_fleet_weighs_every_replica_s_own_machine() -> None:
     for number, group in enumerate([whole.fleet[0], whole.fleet[1], whole.fleet[1]]):
         cost, own = CostModel(group), _of(runs, number)
         flop, moved_bytes = work_done(cost, own)
-        flop_s += flop / cost.rates.bf16_flop_per_s
+        flop_s += flop / cost.rates.plain_flop_per_s
         hbm_s += moved_bytes / cost.rates.hbm_bytes_per_s
         n = own["iterations"]
         lasted_s = n * own["first_s"] + own["growth_s"] * n * (n - 1) / 2

@@ -242,7 +242,7 @@ def test_a_move_becomes_a_copy_of_whole_blocks_in_pieces(source: int, setup_s: f
     extent = Extent(None, ~0, 0, 17)
     extent.kept_bytes = 32.0
     target = HOST if source == HBM else HBM
-    bench.station.send(Move(extent, source, target))
+    bench.station.send(Move(extent, source, target), computes=False)
     ((copy, at_s),) = bench.links.ordered
     assert at_s == 12.0
     assert (copy.replica, copy.source, copy.target, copy.moved_bytes) == (2, source, target, 32.0)
@@ -255,7 +255,7 @@ def test_a_copy_that_ends_tells_its_replica() -> None:
     ended: list[tuple[Copy, Move]] = []
     bench.station.replica.copied = lambda copy, move: ended.append((copy, move))  # type: ignore[method-assign]
     move = Move(Extent(None, ~0, 0, 4), HBM, HOST)
-    bench.station.send(move)
+    bench.station.send(move, computes=False)
     copy = bench.links.ordered[0][0]
     copy.on_end(copy)
     assert ended == [(copy, move)]

@@ -27,7 +27,12 @@ def calibration_view(fits: Sequence[Mapping[str, Any]]) -> Iterator[RenderableTy
         )
         for fit in fits
     ]  # fmt: skip
-    yield grid(("fit", "rows", "spread", "growth per e beyond", "not identified"), rows, ("fit", "not identified"), wrapped=("not identified",))
+    yield grid(
+        ("fit", "rows", "spread", "growth per e beyond", "not identified"),
+        rows,
+        ("fit", "not identified"),
+        wrapped=("not identified",),
+    )
 
 
 def run_view(table: pd.DataFrame) -> Iterator[RenderableType]:

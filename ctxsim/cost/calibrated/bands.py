@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import log
 
-from ctxsim.cost.calibrated.compiling import attention_fit
+from ctxsim.cost.calibrated.attention import attention_fit
+from ctxsim.cost.calibrated.compiling import product_fit
 from ctxsim.cost.calibrated.experts import experts_fit, experts_shape, routed_experts
 from ctxsim.cost.calibrated.modules import module_fits
 from ctxsim.cost.calibrated.products import rank_products
 from ctxsim.cost.calibrated.states import CHUNKED, delta_fits
+from ctxsim.cost.weights import plain_dtype
 from ctxsim.spec.calibration import WINDOWED, Family, Fit
 from ctxsim.spec.model import Attention, LatentAttention, StateMixer
 from ctxsim.spec.scenario import Scenario
+
+SERIAL = ("serial_decode", "masked_prefill")
+"""Attention whose fits hold for all head sizes."""
 
 GUESS_FACTOR = 2.0
 """On the spread of what was measured elsewhere: on another device of the same architecture, in another calibration, or
@@ -69,7 +74,7 @@ def _products(scenario: Scenario, chunk: int) -> Iterator[tuple[Fit, Mapping[str
     calibration, serving = scenario.calibration, scenario.serving
     assert calibration is not None
     for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
-        fit = calibration.fit("gemm", serving.weight_dtype if product.quantized else "bf16")
+        fit = product_fit(calibration, serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype))
         for rows in (1, chunk) if fit is not None and product.experts == 1 else ():
             assert fit is not None
             yield fit, {"m": rows, "n": product.outputs, "k": product.inputs}
@@ -91,7 +96,7 @@ def _others(scenario: Scenario, chunk: int) -> Iterator[tuple[Fit, Mapping[str, 
     if any(isinstance(layer.mixer, StateMixer) and layer.mixer.delta for layer in scenario.model.layer_counts):
         for fit in delta_fits(calibration) or ():
             yield fit, {"batch": 1, "new_tokens": chunk if fit.variant == CHUNKED else 1}
-    families: tuple[Family, ...] = ("elementwise", "all_reduce", "host")
+    families: tuple[Family, ...] = ("elementwise", "all_reduce", "copy", "host")
     for family in families:
         for variant in calibration.variants(family):
             found = calibration.fit(family, variant)
@@ -121,9 +126,17 @@ def _attention(scenario: Scenario, mixer: Attention, chunk: int, context_tokens:
         ("decode_attention", {"batch": 1, "context_tokens": reach}),
         ("prefill_attention", {"batch": 1, **prompt}),
         ("mixed_attention", {"batch": 1, "context_tokens": reach}),
+        ("serial_decode", {"batch": 1, "context_tokens": context_tokens}),
+        ("masked_prefill", {"batch": 1, **prompt}),
     )
     for family, quantities in asked:
-        fit = attention_fit(scenario.calibration, family, kv_dtype, mixer.qk_head_dim, window)
+        serial = family in SERIAL
+        calibration, head_dim = scenario.calibration, mixer.qk_head_dim
+        fit = (
+            calibration.fit(family, kv_dtype)
+            if serial
+            else attention_fit(calibration, family, kv_dtype, head_dim, window)
+        )
         if fit is not None:
-            guessed = window is not None and not fit.variant.endswith(WINDOWED)
+            guessed = window is not None and not serial and not fit.variant.endswith(WINDOWED)
             yield fit, {**shape, **quantities}, guessed

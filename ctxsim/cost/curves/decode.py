@@ -42,15 +42,17 @@ def decode_attention_s(
     kv_heads: Sizes,
     head_dim: Sizes,
     kv_bytes_per_value: Sizes = HALF_BYTES,
+    query_bytes_per_value: Sizes = HALF_BYTES,
 ) -> Seconds:
     """Seconds of one layer: ``batch`` sequences of ``context_tokens`` each on average, the new one among them.
 
-    ``heads`` and ``kv_heads`` of one accelerator; ``kv_bytes_per_value`` 2 for bf16, 1 for fp8.
+    ``heads`` and ``kv_heads`` of one accelerator; ``kv_bytes_per_value`` 2 for bf16, 1 for fp8, as much as
+    ``query_bytes_per_value`` for fp32.
     """
     read_tokens = np.maximum(context_tokens, fit["least_tokens"])
     kv_bytes = working_set_bytes(batch, read_tokens, kv_heads, head_dim, kv_bytes_per_value)
     read_s = _read_s(device, fit, kv_bytes, batch * kv_heads, np.equal(heads, kv_heads))
-    query_bytes = 2 * HALF_BYTES * batch * heads * head_dim
+    query_bytes = 2 * query_bytes_per_value * batch * heads * head_dim
     seconds = (
         fit["launch_s"]
         + fit["ramp_s"] * kv_bytes / (kv_bytes + fit["ramp_ratio"] * device.on_chip_cache_bytes)

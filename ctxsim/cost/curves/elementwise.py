@@ -7,12 +7,29 @@ Coefficients: ``launch_s`` seconds; ``hbm_ratio`` share of HBM bandwidth (above 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ctxsim.cost.curves.device import Device
 from ctxsim.cost.curves.grid import log_ratio
 from ctxsim.cost.curves.values import Seconds, Sizes
 from ctxsim.spec.calibration import Fit
+
+PASSES: Mapping[str, int] = {
+    "norm": 4, "lone_norm": 2, "add": 3, "activation": 3, "rotary": 2, "kv_store": 2, "embedding": 2, "sampling": 1,
+}  # fmt: skip
+"""Values that a small kernel reads or writes for each value of its rows.
+
+norm: with the residual sum before it, reads both and writes both; lone_norm and add: where sums were measured on their
+own, and norms without. activation: reads gate and up and writes one.
+rotary, kv_store, embedding: read a value and write it. sampling: reads logits.
+"""
+
+
+def small_variant(kernel: str, dtype: str) -> str:
+    """What the fit of a small kernel in that format is called: bf16 is not named."""
+    return kernel if dtype == "bf16" else f"{kernel}-{dtype}"
 
 
 def elementwise_s(device: Device, fit: Fit, moved_bytes: Sizes) -> Seconds:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ctxsim.cost.curves.device import Device
 from ctxsim.cost.curves.grid import log_ratio
-from ctxsim.cost.curves.values import HALF_BYTES, Seconds, Sizes, causal_pairs, touched_tokens
+from ctxsim.cost.curves.values import Seconds, Sizes, activation_bytes, causal_pairs, touched_tokens
 from ctxsim.spec.calibration import Fit
 
 TILE_TOKENS = 128
@@ -39,13 +39,14 @@ def prefill_attention_s(
     kv_heads: Sizes,
     head_dim: Sizes,
     window_tokens: Sizes | None = None,
+    dtype: str = "bf16",
 ) -> Seconds:
-    """Seconds of one layer in bf16: ``batch`` sequences of ``new_tokens`` each after ``past_tokens``.
+    """Seconds of one layer in bf16 or fp32: ``batch`` sequences of ``new_tokens`` each after ``past_tokens``.
 
     ``heads`` and ``kv_heads`` of one accelerator; ``window_tokens``: None where every query sees its whole past.
-    Raises SpecError where the device has no bf16 peak.
+    Raises SpecError where the device has no peak in that format.
     """
-    rate = fit["flop_ratio"] * device.peak("bf16")
+    rate = fit["flop_ratio"] * device.peak(dtype)
     pairs = causal_pairs(new_tokens, past_tokens, window_tokens) + new_tokens * fit["lag_tokens"]
     read = touched_tokens(new_tokens, past_tokens, window_tokens)
     longest = np.minimum(past_tokens + new_tokens, np.inf if window_tokens is None else window_tokens + TILE_TOKENS)
@@ -53,8 +54,9 @@ def prefill_attention_s(
     tile_flop = np.minimum(new_tokens, TILE_TOKENS) * (longest + 2 * fit["lag_tokens"]) * head_flop
     compute_s = batch * heads * pairs * head_flop / rate + fit["tail_ratio"] * tile_flop * device.compute_units / rate
     sustained_s = compute_s * (1 + fit["slowdown_ratio"] * compute_s / (compute_s + fit["slowdown_s"]))
-    query_bytes = 2 * HALF_BYTES * batch * new_tokens * heads * head_dim
-    kv_bytes = 2 * HALF_BYTES * batch * read * kv_heads * head_dim
+    value_bytes = activation_bytes(dtype)
+    query_bytes = 2 * value_bytes * batch * new_tokens * heads * head_dim
+    kv_bytes = 2 * value_bytes * batch * read * kv_heads * head_dim
     moved_s = (query_bytes / fit["query_ratio"] + kv_bytes / fit["kv_ratio"]) / device.hbm_bytes_per_s
     seconds = fit["launch_s"] + sustained_s + batch * new_tokens * fit["token_s"] + moved_s
     left_over = log_ratio(fit, unit_tiles=unit_tiles(device, batch, new_tokens, heads), longest_tokens=longest)

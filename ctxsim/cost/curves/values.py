@@ -16,11 +16,19 @@ Seconds = npt.NDArray[np.float64]
 HALF_BYTES = 2
 """Bytes of an activation, and of a key or value in bf16."""
 
-OPERAND_BYTES = {"bf16": 2, "fp8": 1, "int8": 1}
+FULL_BYTES = 4
+"""Bytes of both in fp32."""
+
+OPERAND_BYTES = {"bf16": HALF_BYTES, "fp32": FULL_BYTES, "fp8": 1, "int8": 1}
 """Bytes of a weight, or of an activation brought into its format, in a matrix product."""
 
 JOINED = 3.0
 """Exponent of the turn from memory to compute, of forms that do not fit it."""
+
+
+def activation_bytes(dtype: str) -> int:
+    """Bytes of an activation beside products in that format: all but fp32 take and give bf16."""
+    return FULL_BYTES if dtype == "fp32" else HALF_BYTES
 
 
 def joined_s(first_s: Sizes, second_s: Sizes, sharpness: float) -> Seconds:
