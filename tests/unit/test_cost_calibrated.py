@@ -12,8 +12,8 @@ from cost_scenarios import scenario
 from support.calibrations import calibrated, calibration, fit
 
 from ctxsim.cost import CostModel, course_s, repetitions
+from ctxsim.cost.calibrated.attention import attention_fit
 from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, spread_ratio
-from ctxsim.cost.calibrated.compiling import attention_fit
 from ctxsim.cost.calibrated.intervals import TWO_SIDED_90, intervals
 from ctxsim.cost.calibrated.kernels import CONTEXT_KNOTS, decode_kernel, prefill_kernel
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
