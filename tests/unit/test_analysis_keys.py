@@ -81,7 +81,8 @@ def test_every_shipped_scenario_has_every_key(name: str) -> None:
     if shipped.workload.kind == "trace":
         check(analyze(load_scenario(name, {"workload.num_requests": 5})).keys)
     else:
-        check(analyze(shipped).keys)
+        # Calibrated ones have intervals too, which other tests are of.
+        check(analyze(load_scenario(name, {"fidelity": "peak"})).keys)
 
 
 @pytest.mark.parametrize("name", MODELS)
