@@ -11,7 +11,6 @@ from ctxsim.calibrate.splits import by_decades
 from ctxsim.cost.curves import Device, copy_s
 from ctxsim.spec.calibration import Fit
 
-
 LEAST_BYTES = 4**8
 """Sessions are copied by the megabyte; smaller copies lie in a cache, and only help to find the start."""
 
