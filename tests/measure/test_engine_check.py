@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measure("cpu", BUDGET_S, families, path=folder / "m.parquet", dtypes=("fp32", "bf16"), keep_disturbed=True)
     files = [OwnFile("m.parquet", *read(folder / "m.parquet"))]
     profile = folder / "here.yaml"
-    profile.write_text(profile_text("here", "cpu-2core-zen5", str(folder / "here.json"), files))
+    profile.write_text(profile_text("here", "vm-2core-zen5", str(folder / "here.json"), files))
     plan, too_few = own_plan(str(profile), files)
     file = fit_plan(plan, Path(), "here", "a test")
     assert {fit.family for fit in file.fits if fit.variant != "bf16"} >= NEEDED, too_few

@@ -15,8 +15,8 @@ from ctxsim.spec.hardware_file import HardwareFile, HostFile, read_host, read_pr
 
 GB, GIB, TB, TFLOP = 1e9, 2.0**30, 1e12, 1e12
 HOUR_S = 3600.0
-OWN = ("cpu-2core-zen5",)
-"""Profiles whose peaks are own measurements, of what was at hand."""
+OWN = ("cpu-2core-zen5", "vm-2core-zen5")
+"""A profile whose peaks are own measurements, and its host: what was at hand, nobody rents it out."""
 
 PCIE_GT_PER_S = {"3": 8, "4": 16, "5": 32}
 
@@ -74,7 +74,7 @@ def test_visible_memory_is_most_of_the_label(profile: HardwareFile) -> None:
 
 
 def test_the_label_is_a_round_number_of_binary_gigabytes(profile: HardwareFile) -> None:
-    assert (profile.accelerator.hbm_nominal_bytes.value / GIB).is_integer()
+    assert profile.name in OWN or (profile.accelerator.hbm_nominal_bytes.value / GIB).is_integer()
 
 
 def test_a_narrower_format_is_at_least_as_fast(profile: HardwareFile) -> None:
@@ -135,7 +135,8 @@ def test_the_host_link_is_shared_within_the_scale_up_domain(profile: HardwareFil
 
 
 def test_renting_costs_something_and_the_day_is_told(profile: HardwareFile) -> None:
-    assert 0.5 < machine(profile.name).accelerator_usd_per_s * HOUR_S < 20
+    usd_per_hour = machine(profile.name).accelerator_usd_per_s * HOUR_S
+    assert usd_per_hour == 0 if profile.name in OWN else 0.5 < usd_per_hour < 20
     assert machine(profile.name).price_date == profile.price.date
     assert profile.price.date >= "2024"
 
