@@ -40,11 +40,17 @@ MOST_RANKS = 8
 ROUNDS = 5
 """Requests of each client: enough to be past the start, where all prompts come at once."""
 
-COLUMNS = ("backend", "model_path", "mode", "isl", "osl", "gemm_quant_mode", "batch_size", "tp_size")
+COLUMNS = (
+    "backend", "model_path", "mode", "isl", "osl", "gemm_quant_mode", "batch_size", "tp_size", "moe_tp_size",
+    "moe_ep_size",
+)  # fmt: skip
 
 
 def read_silicon(path: str | Path, hardware: str) -> pd.DataFrame:
-    """The rows that a scenario can say: one pool of equal replicas of a model that is known here."""
+    """The rows that a scenario can say: one pool of equal replicas of a model that is known here.
+
+    Experts over more accelerators than attention means attention that is data-parallel, which no scenario can say.
+    """
     table = pd.read_csv(path)
     if missing := [name for name in COLUMNS if name not in table]:
         message = f"expected the columns {', '.join(COLUMNS)}, found no {', '.join(missing)}"
@@ -52,6 +58,7 @@ def read_silicon(path: str | Path, hardware: str) -> pd.DataFrame:
     known = table["model_path"].isin(MODELS) & (table["mode"] == "agg") & (table["system"] == hardware)
     one = {name: table[name].fillna(1) == 1 for name in ("pp_size", "attention_dp_size")}
     plain = one["pp_size"] & one["attention_dp_size"] & (table["tp_size"] <= MOST_RANKS)
+    plain &= table["moe_tp_size"].fillna(1) * table["moe_ep_size"].fillna(1) <= table["tp_size"]
     rows = table[known & plain].copy()
     rows["model"] = rows["model_path"].map(MODELS)
     rows["dense"] = rows["model"].isin(DENSE)
