@@ -3,6 +3,6 @@
 The extra ``fit`` (scipy) is needed to make a calibration, not to use one.
 """
 
-from ctxsim.calibrate.assemble import evaluate, fit_tables, variants_of
+from ctxsim.calibrate.assemble import evaluate, evaluate_plan, fit_tables, variants_of
 
-__all__ = ["evaluate", "fit_tables", "variants_of"]
+__all__ = ["evaluate", "evaluate_plan", "fit_tables", "variants_of"]

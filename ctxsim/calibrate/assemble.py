@@ -60,7 +60,13 @@ def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: 
     the longest decade only from what is shorter, its growth from the longest octave of that. ``families``,
     ``variants``: () for all.
     """
-    plan = plan_of(name)
+    return evaluate_plan(plan_of(name), folder, families, variants)
+
+
+def evaluate_plan(
+    plan: Plan, folder: Path, families: tuple[str, ...] = (), variants: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """The same of a plan at hand."""
     device = Device.of(load_hardware(plan.hardware))
     parts = []
     for part, variant, rows in _variants(plan, folder, families):

@@ -217,7 +217,7 @@ def _fit_own(
     from ctxsim.calibrate.assemble import fit_plan
     from ctxsim.calibrate.own import OwnFile, own_plan
     from ctxsim.calibrate.profile import profile_text
-    from ctxsim.measure import read
+    from ctxsim.records.measured import read
 
     files = [OwnFile(path.name, *read(path)) for path in measured]
     if profile is not None:

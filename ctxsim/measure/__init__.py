@@ -5,6 +5,7 @@ Importing this package loads no torch; measuring does (extra ``measure``), and t
 
 from ctxsim.measure.harness import measure
 from ctxsim.measure.points import FAMILIES, Point
-from ctxsim.measure.rows import COLUMNS, RowsFile, read, write
+from ctxsim.measure.rows import RowsFile
+from ctxsim.records.measured import COLUMNS, read, write
 
 __all__ = ["COLUMNS", "FAMILIES", "Point", "RowsFile", "measure", "read", "write"]

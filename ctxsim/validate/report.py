@@ -10,6 +10,7 @@ from pathlib import Path
 from ctxsim.errors import Fault, SpecError, nearest
 from ctxsim.validate.kernels import kernel_checks
 from ctxsim.validate.layers import layer_checks
+from ctxsim.validate.own import engine_checks, own_kernel_checks
 from ctxsim.validate.page import Section, html, markdown, meanings
 from ctxsim.validate.rtx import run_checks
 from ctxsim.validate.servers import server_checks
@@ -47,9 +48,11 @@ CHECKS: tuple[Check, ...] = (
     Check("kernels-h200", ("data/kernels", _H200), partial(kernel_checks, "h200-sxm-vllm")),
     Check("kernels-vidur", ("data/kernels", _VIDUR), partial(kernel_checks, "a100-80gb-sxm-vidur")),
     Check("kernels-rtx", ("data/kernels", _RTX), partial(kernel_checks, "rtx-pro-6000-vllm")),
+    Check("kernels-own", ("measurements/.",), own_kernel_checks),
     Check("layers-vidur", (_VIDUR,), layer_checks),
     Check("servers-h200", ("data/serving/silicon_e2e/h200_sxm.csv",), server_checks),
     Check("server-rtx", (_RTX,), run_checks),
+    Check("engine", ("measurements/.",), engine_checks),
     Check("splitwise", ("data/serving/splitwise/perf_model.csv",), splitwise_checks),
 )
 """In the order of the page."""

@@ -15,7 +15,8 @@ from ctxsim.calibrate.profile import profile_text
 from ctxsim.cost.curves import Device, copy_s, host_s, masked_prefill_s, packed_gemm_s, serial_decode_s
 from ctxsim.errors import SpecError
 from ctxsim.measure import Point, write
-from ctxsim.measure.rows import frame_of, row
+from ctxsim.measure.rows import row
+from ctxsim.records.measured import frame_of
 from ctxsim.spec.calibration import Fit, load_calibration
 from ctxsim.spec.hardware import load_hardware
 from ctxsim.spec.hardware_file import read_profile

@@ -10,7 +10,8 @@ from test_imports import loaded_after
 
 from ctxsim.errors import SpecError
 from ctxsim.measure import COLUMNS, Point, RowsFile, measure, read, write
-from ctxsim.measure.rows import BARE_NORM, KEY_COLUMNS, frame_of, row
+from ctxsim.measure.rows import row
+from ctxsim.records.measured import BARE_NORM, KEY_COLUMNS, frame_of
 
 GEMM = Point("gemm", "bf16", m=4, n=16, k=8)
 META = {"device": "a device", "budget_s": 60.0, "families": ["gemm"]}
