@@ -51,6 +51,10 @@ class DecodeBatch(Protocol):
         """
         ...
 
+    def middle(self, iterations: int) -> list[float]:
+        """Pairs of each kernel, then tokens touched by each, of the batch alone at the middle one of so many."""
+        ...
+
     def advance(self, iterations: int) -> list[Request]:
         """Every sequence has made that many tokens more; returns those that finished, oldest first."""
         ...
@@ -155,6 +159,13 @@ class IncrementalBatch:
             self._touched_growth[:],
         )
         return totals, add_chunks(totals, self._spans, chunks)
+
+    def middle(self, iterations: int) -> list[float]:
+        """See DecodeBatch."""
+        steps = (iterations - 1) / 2
+        found = [pairs + steps * growth for pairs, growth in zip(self._pairs, self._pairs_growth, strict=True)]
+        found += [touched + steps * growth for touched, growth in zip(self._touched, self._touched_growth, strict=True)]
+        return found
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

@@ -60,6 +60,11 @@ class PlainBatch:
         )
         return totals, 1
 
+    def middle(self, iterations: int) -> list[float]:
+        """See DecodeBatch; of one iteration, which is all that is taken at a time."""
+        alone, _ = self.totals(())
+        return [*alone.pairs, *alone.touched]
+
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""
         finished = []
