@@ -51,8 +51,8 @@ class DecodeBatch(Protocol):
         """
         ...
 
-    def middle(self, iterations: int) -> list[float]:
-        """Pairs of each kernel, then tokens touched by each, of the batch alone at the middle one of so many."""
+    def extents(self) -> list[float]:
+        """Of the batch alone: pairs of each kernel, their growth, tokens touched by each, and their growth."""
         ...
 
     def advance(self, iterations: int) -> list[Request]:
@@ -160,12 +160,9 @@ class IncrementalBatch:
         )
         return totals, add_chunks(totals, self._spans, chunks)
 
-    def middle(self, iterations: int) -> list[float]:
+    def extents(self) -> list[float]:
         """See DecodeBatch."""
-        steps = (iterations - 1) / 2
-        found = [pairs + steps * growth for pairs, growth in zip(self._pairs, self._pairs_growth, strict=True)]
-        found += [touched + steps * growth for touched, growth in zip(self._touched, self._touched_growth, strict=True)]
-        return found
+        return [*self._pairs, *self._pairs_growth, *self._touched, *self._touched_growth]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

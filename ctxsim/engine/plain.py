@@ -60,10 +60,10 @@ class PlainBatch:
         )
         return totals, 1
 
-    def middle(self, iterations: int) -> list[float]:
-        """See DecodeBatch; of one iteration, which is all that is taken at a time."""
+    def extents(self) -> list[float]:
+        """See DecodeBatch; nothing grows within one iteration."""
         alone, _ = self.totals(())
-        return [*alone.pairs, *alone.touched]
+        return [*alone.pairs, *alone.pairs_growth, *alone.touched, *alone.touched_growth]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

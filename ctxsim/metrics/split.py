@@ -19,7 +19,7 @@ import numpy as np
 
 from ctxsim.cost import CostModel, Operation
 from ctxsim.geometry import BatchTotals
-from ctxsim.metrics.utilisation import Parts, mean_batches, run_s
+from ctxsim.metrics.utilisation import Parts, mean_batches, mean_decodes, run_s
 from ctxsim.records import Table
 
 
@@ -50,24 +50,9 @@ def _decode_share(cost: CostModel, runs: Table) -> np.ndarray:
     mixed = np.flatnonzero((runs["decoding"] > 0) & (runs["decoding"] < runs["sequences"]))
     if len(mixed):
         rows = Table({name: runs[name][mixed] for name in runs.names})
-        mine_s, all_s = decode_seconds(cost, mean_batches(cost, rows), _decodes(cost, rows))
+        mine_s, all_s = decode_seconds(cost, mean_batches(cost, rows), mean_decodes(cost, rows))
         share[mixed] = mine_s / all_s
     return share
-
-
-def _decodes(cost: CostModel, runs: Table) -> BatchTotals:
-    """What decodes in each run, at its middle iteration: arrays, a value a run."""
-    spans, decoding = range(len(cost.spans)), runs["decoding"]
-    none = [0.0 for _ in spans]
-    return BatchTotals(
-        sequences=decoding,
-        new_tokens=decoding,
-        decode_tokens=decoding,
-        pairs=[runs[f"decode_pairs_{i}"] for i in spans],
-        pairs_growth=none,
-        touched=[runs[f"decode_touched_tokens_{i}"] for i in spans],
-        touched_growth=none,
-    )
 
 
 def decode_seconds(cost: CostModel, batch: BatchTotals, decodes: BatchTotals) -> tuple[np.ndarray, np.ndarray]:

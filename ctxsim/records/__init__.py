@@ -2,6 +2,7 @@
 
 from ctxsim.records.columns import (
     GAP_COLUMNS,
+    OF_DECODES,
     REQUEST_COLUMNS,
     RUN_COLUMNS,
     SESSION_COLUMNS,
@@ -17,6 +18,7 @@ from ctxsim.records.tables import Records, Table
 
 __all__ = [
     "GAP_COLUMNS",
+    "OF_DECODES",
     "REQUEST_COLUMNS",
     "RUN_COLUMNS",
     "SESSION_COLUMNS",

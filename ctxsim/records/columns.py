@@ -63,11 +63,8 @@ SPAN_COLUMNS = (
     Column("touched_growth_tokens", "float64", "KV tokens more in each next iteration"),
 )
 
-MIX_COLUMNS = (
-    Column("decode_pairs", "float64", "query-key pairs of the sequences that decode, at the middle iteration"),
-    Column("decode_touched_tokens", "float64", "KV tokens read or written for them, at the middle iteration"),
-)
-"""Of runs that compute prompts too; 0 where all that runs decodes, or nothing does."""
+OF_DECODES = "decode_"
+"""Before the names of SPAN_COLUMNS: of those who decode while prompts are computed; 0 where nobody does both."""
 
 SLOWED = Column("slowed_s", "float64", "how much longer the run took than it would have without copies beside it")
 
@@ -106,17 +103,17 @@ SESSION_COLUMNS = (
 
 def run_columns(num_spans: int) -> tuple[Column, ...]:
     """The columns of the run table of a model with that many attention kernels, simulated or measured."""
-    return RUN_COLUMNS + _of_kernels(SPAN_COLUMNS, num_spans)
+    return RUN_COLUMNS + _of_kernels(num_spans)
 
 
 def simulated_run_columns(num_spans: int) -> tuple[Column, ...]:
     """The columns of the run table of a simulation, which knows more of its runs than can be measured."""
-    return (*run_columns(num_spans), SLOWED, *_of_kernels(MIX_COLUMNS, num_spans))
+    return (*run_columns(num_spans), SLOWED, *_of_kernels(num_spans, OF_DECODES, "beside prompts, decoding: "))
 
 
-def _of_kernels(columns: tuple[Column, ...], num_spans: int) -> tuple[Column, ...]:
+def _of_kernels(num_spans: int, prefix: str = "", whose: str = "") -> tuple[Column, ...]:
     return tuple(
-        Column(f"{c.name}_{i}", c.dtype, f"{c.meaning}, attention kernel {i}")
-        for c in columns
+        Column(f"{prefix}{c.name}_{i}", c.dtype, f"{whose}{c.meaning}, attention kernel {i}")
+        for c in SPAN_COLUMNS
         for i in range(num_spans)
     )

@@ -32,11 +32,6 @@ class Run:
         self.serving_bytes = serving_bytes
         self.slowed = False
 
-    @property
-    def mixed(self) -> bool:
-        """Whether prompts are computed while others decode."""
-        return bool(self.plan.chunks) and self.batch.sequences > len(self.plan.chunks)
-
 
 class ServedRequest(Request):
     """A request with its times: arrival, first admission, KV swapped in, first token, end.
@@ -116,7 +111,7 @@ class Journal:
 
         self.requests = Rows(REQUEST_COLUMNS, place("requests"))
         self.runs = Rows(simulated_run_columns(spans), place("runs"))
-        self._unmixed = [0.0] * (2 * spans)
+        self._unmixed = [0.0] * (4 * spans)
         self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
         self.gaps = Rows(GAP_COLUMNS, place("gaps"))
         self.rejected: list[Demand] = []
@@ -187,7 +182,7 @@ class Journal:
         held: tuple[float, float, float], slowed_s: float, decodes: list[float] | None,
     ) -> None:  # fmt: skip
         """A run of iterations is over; ``end_bytes``: KV of requests being served, ``held``: bytes of idle sessions in
-        HBM, of host memory and of disk; ``decodes``: what MIX_COLUMNS have of a run that is mixed."""
+        HBM, of host memory and of disk; ``decodes``: the extents of those who decode beside prompts."""
         batch, plan = run.batch, run.plan
         self.runs.append(
             (

@@ -324,7 +324,7 @@ class Replica:
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         held = self.held() if core.holdings.used else NOTHING
         slowed_s = self._slowed_s(run, self.clock_s - start_s) if run.slowed else 0.0
-        decodes = core.decodes.middle(run.iterations) if run.mixed else None
+        decodes = core.decodes.extents() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
             # What came to host memory and left it with this boundary did not lie there during the run.
