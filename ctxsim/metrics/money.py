@@ -29,7 +29,9 @@ from ctxsim.metrics.split import busy_time
 from ctxsim.metrics.utilisation import Parts
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
-from ctxsim.units import JOULES_PER_KWH, MILLION
+from ctxsim.units import KWH_J, MILLION
+
+PARTS = ("prefill", "decode", "switching", "holding_hbm", "holding_host", "holding_disk", "idle")
 
 MONEY_DEFINITIONS = {
     "money.bill_usd": "price of all accelerators, and of the host memory and disk set aside for KV, for the duration; "
@@ -69,8 +71,12 @@ class Upkeep:
     def total(cls, parts: Sequence[Upkeep]) -> Upkeep:
         """Of several replicas together."""
         hbm, host, disk = (sum(part.held_byte_s[tier] for part in parts) for tier in (HBM, HOST, DISK))
-        times = (sum(getattr(part, name) for part in parts) for name in ("idle_s", "copy_wait_s", "idle_byte_s"))
-        return cls(*times, (hbm, host, disk))
+        return cls(
+            sum(part.idle_s for part in parts),
+            sum(part.copy_wait_s for part in parts),
+            sum(part.idle_byte_s for part in parts),
+            (hbm, host, disk),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +101,11 @@ class Bill:
 
     @property
     def parts_usd(self) -> dict[str, float]:
-        """The seven parts that sum to the bill."""
-        return {
-            "prefill": self.prefill,
-            "decode": self.decode,
-            "switching": self.copy_wait + self.slow_down,
-            "holding_hbm": self.holding_hbm,
-            "holding_host": self.holding_host,
-            "holding_disk": self.holding_disk,
-            "idle": self.idle_accelerators + self.idle_host + self.idle_disk,
-        }
+        """The parts that sum to the bill, in the order of PARTS."""
+        holding = (self.holding_hbm, self.holding_host, self.holding_disk)
+        idle = self.idle_accelerators + self.idle_host + self.idle_disk
+        usd = (self.prefill, self.decode, self.copy_wait + self.slow_down, *holding, idle)
+        return dict(zip(PARTS, usd, strict=True))
 
 
 def group_bill(cost: CostModel, runs: Parts, upkeep: Upkeep, end_s: float) -> Bill:
@@ -148,7 +149,7 @@ def money(scenario: Scenario, bills: Sequence[Bill], requests: Records, sessions
         "per_million_output_tokens_usd": each(output / MILLION),
         "own_per_million_tokens_usd": _own(parts, (prompt - cached) / MILLION, cached / MILLION, output / MILLION),
         "tokens": {"computed_input": prompt - cached, "cached_input": cached, "output": output},
-        "energy_kwh": power_w(scenario) * end_s / JOULES_PER_KWH,
+        "energy_kwh": power_w(scenario) * end_s / KWH_J,
         "energy_usd": energy_usd_per_s(scenario) * end_s,
         "energy_billed": scenario.price.energy_billed,
     }

@@ -173,9 +173,7 @@ def _kv_used(groups: Sequence[tuple[CostModel, GroupRuns]], end_s: float) -> dic
 
 def _money(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
     groups = _groups(scenario, [cost, *history.others], history.runs)
-    bills = [
-        group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)
-    ]
+    bills = [group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)]
     found = money(scenario, bills, history.requests, history.completed_sessions, end_s)
     return {
         "cost_usd_per_session": found["per_session_usd"]["total"],

@@ -5,9 +5,9 @@ replica's price), host memory and disk while it lies there, and the replica for 
 what was lost. The contention-free bound is what the same gaps would have cost, had each been alone on its replica and
 known beforehand: the least of holding it in HBM, of swapping it out and in, and of computing it again.
 
-The bill (metrics.money) is divided by the same byte-seconds at the same prices. Below HBM a gap's cost is its part of
-the bill. In HBM it is more: a gap pays for its share of the pool at all times, since it keeps others out, while the bill
-of a busy replica is paid by whom it computes for, and holding has the gap's share of idle times alone.
+The bill (metrics.money) is divided by the same byte-seconds at the same prices. Below HBM the cost of gaps is a part of
+the bill. In HBM it is more: a gap pays for its share of the pool at all times, since it keeps others out, while a busy
+replica is paid for by whom it computes for, and holding has the gap's share of idle times alone.
 """
 
 from __future__ import annotations
