@@ -3,14 +3,13 @@
 from ctxsim.metrics.gaps import gap_quantiles
 from ctxsim.metrics.intervals import half_widths, means, student_t_quantile
 from ctxsim.metrics.latency import QUANTILES, describe, good_requests
-from ctxsim.metrics.money import MONEY_DEFINITIONS, Upkeep
+from ctxsim.metrics.money import Upkeep
 from ctxsim.metrics.steady import MSER_BATCH, mser5, too_short_warning, warmup_s
 from ctxsim.metrics.summary import DEFINITIONS, History, summarise
 from ctxsim.metrics.utilisation import kv_used, mean_batches, peak_compute_s, work_done
 
 __all__ = [
     "DEFINITIONS",
-    "MONEY_DEFINITIONS",
     "MSER_BATCH",
     "QUANTILES",
     "History",

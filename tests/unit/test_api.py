@@ -70,6 +70,7 @@ def test_simulation_has_frames_summary_and_page(result: SimulationResult) -> Non
     assert len(result.requests) == result.summary["completed_requests"] == 10
     assert result.requests is result.requests
     assert "<th>ttft_s.p95</th>" in result._repr_html_()
+    assert "<th>money.parts_usd.decode</th>" in result._repr_html_()
     assert result.replications is None
     assert repr(result).startswith("<simulation: 10 of 10 requests completed in ")
 

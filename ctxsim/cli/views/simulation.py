@@ -13,7 +13,7 @@ from ctxsim.api.results import with_half_widths
 from ctxsim.cli.views.analysis import fidelity, intervals_view
 from ctxsim.cli.views.money import money_view
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
-from ctxsim.metrics import DEFINITIONS, MONEY_DEFINITIONS
+from ctxsim.metrics import DEFINITIONS
 from ctxsim.spec.scenario import Scenario
 
 LATENCIES = ("ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s")
@@ -45,7 +45,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     if out is not None:
         yield f"\nWritten to {out}"
     yield heading("Definitions")
-    yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name in summary} | MONEY_DEFINITIONS)
+    yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name.partition(".")[0] in summary})
 
 
 def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str:
