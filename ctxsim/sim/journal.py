@@ -38,8 +38,6 @@ class Run:
     @property
     def slowed_s(self) -> float:
         """How much longer it takes than without copies beside it."""
-        if self.piece is self.alone:
-            return 0.0
         first_s, growth_s = self.piece.first_s - self.alone.first_s, self.piece.growth_s - self.alone.growth_s
         return run_s(self.iterations, first_s, growth_s)
 
@@ -122,7 +120,7 @@ class Journal:
 
         self.requests = Rows(REQUEST_COLUMNS, place("requests"))
         self.runs = Rows(simulated_run_columns(spans), place("runs"))
-        self._unmixed = [0.0] * (4 * spans)
+        self._unmixed = [0.0] * (2 * spans)
         self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
         self.gaps = Rows(GAP_COLUMNS, place("gaps"))
         self.rejected: list[Demand] = []
@@ -193,7 +191,7 @@ class Journal:
         held: tuple[float, float, float], decodes: list[float] | None,
     ) -> None:  # fmt: skip
         """A run of iterations is over; ``end_bytes``: KV of requests being served, ``held``: bytes of idle sessions in
-        HBM, of host memory and of disk; ``decodes``: the extents of those who decode beside prompts."""
+        HBM, of host memory and of disk; ``decodes``: what those who decode beside prompts touch."""
         batch, plan = run.batch, run.plan
         self.runs.append(
             (
@@ -215,7 +213,7 @@ class Journal:
                 *batch.pairs_growth,
                 *batch.touched,
                 *batch.touched_growth,
-                run.slowed_s,
+                0.0 if run.piece is run.alone else run.slowed_s,
                 *(decodes or self._unmixed),
             )
         )

@@ -268,8 +268,9 @@ class Replica:
         alone = piece = next(iter(law(batch)))
         if law is not undisturbed:
             alone = next(iter(undisturbed(batch)))
+            until = min(until, alone.until)
         # While someone is paused, any boundary may be the one where its next block is free.
-        iterations = 1 if core.paused else min(plan.repeats, until, piece.until, alone.until)
+        iterations = 1 if core.paused else min(plan.repeats, until, piece.until)
         if decoding and iterations > 1:
             iterations = min(iterations, core.decodes.iterations_to_event())
             if iterations > 1:
@@ -322,7 +323,7 @@ class Replica:
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         held = self.held() if core.holdings.used else NOTHING
-        decodes = core.decodes.extents() if run.plan.chunks and run.plan.decoding else None
+        decodes = core.decodes.touched() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
             # What came to host memory and left it with this boundary did not lie there during the run.

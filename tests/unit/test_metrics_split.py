@@ -11,7 +11,7 @@ from support.cases import BASE, StubCost, stub_cost
 from support.real import closed_requests
 
 from ctxsim.cost import CostModel, Operation, Rates, course_s
-from ctxsim.geometry import BatchTotals
+from ctxsim.geometry import BatchTotals, Span
 from ctxsim.metrics.split import busy_time, decode_seconds
 from ctxsim.metrics.utilisation import mean_batches, run_s
 from ctxsim.records import Table, simulated_run_columns, table
@@ -116,8 +116,16 @@ def test_slow_iterations_are_as_much_longer_as_the_law_without_copies_says() -> 
         assert run_s(runs)[i] - runs["slowed_s"][i] == pytest.approx(alone_s, rel=1e-9)
 
 
+@pytest.mark.parametrize("span", [Span("full"), Span("sliding", 7), Span("chunked", 7), Span("topk", 7)])
+def test_pairs_of_one_token_follow_from_what_it_touches(span: Span) -> None:
+    """Half a pair less where the next will touch one more."""
+    for past in range(30):
+        one = span.extent(1, past)
+        assert one.pairs == one.touched - one.touched_growth / 2, past
+        assert one.pairs_growth == one.touched_growth
+
+
 def test_what_is_told_of_decodes_is_a_part_of_every_mixed_run() -> None:
-    """Of a full span a sequence that decodes makes half a pair less than it touches tokens; chunks have the rest."""
     simulation = simulate(closed_requests("llama-3.1-8b", prompt=700, output=40, users=9, num_requests=60))
     runs = simulation.runs.table()
     mixed = (runs["decoding"] > 0) & (runs["decoding"] < runs["sequences"])
@@ -125,4 +133,4 @@ def test_what_is_told_of_decodes_is_a_part_of_every_mixed_run() -> None:
     touched, whole = runs["decode_touched_tokens_0"], mean_batches(CostModel(simulation.scenario), runs).touched[0]
     assert np.all(touched[~mixed] == 0)
     assert np.all((touched[mixed] > 0) & (touched[mixed] < whole[mixed]))
-    assert np.array_equal(runs["decode_pairs_0"][mixed], (touched - runs["decoding"] / 2)[mixed])
+    assert np.array_equal(runs["decode_touched_growth_tokens_0"][mixed], runs["decoding"][mixed])
