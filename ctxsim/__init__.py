@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ctxsim.version import __version__
+
 if TYPE_CHECKING:
     from ctxsim.analysis import analyze_grid as analyze_grid
     from ctxsim.api.calls import analyze as analyze
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from ctxsim.api.calls import simulate as simulate
     from ctxsim.api.storage import load_result as load_result
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "analyze", "analyze_grid", "load", "load_result", "simulate"]
 
 _MODULE_OF = {

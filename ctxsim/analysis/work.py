@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctxsim.analysis.analyze import Analysis, decode_costs, prefill_costs
-from ctxsim.cost import OperationCost
+from ctxsim.cost import OperationCost, accelerator_usd_per_s, replica_usd_per_s
 from ctxsim.units import show
 
 
@@ -107,9 +107,9 @@ def _gap(a: Analysis) -> list[str]:
     if gap is None:
         return []
     price, ways = a.scenario.price, gap.ways
-    replica = f"{a.scenario.deployment.tensor_parallel} x {price.accelerator_usd_per_s:.6g} USD/s"
+    replica = f"{a.scenario.deployment.tensor_parallel} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
     pool = f"{gap.kept_bytes:,.0f} B / {a.cost.memory.kv_capacity_bytes:,.0f} B"
-    recompute_s = ways.recompute_usd / (a.scenario.deployment.tensor_parallel * price.accelerator_usd_per_s or 1)
+    recompute_s = ways.recompute_usd / (replica_usd_per_s(a.scenario) or 1)
     lines = [
         f"gap.hold_usd = {pool} x {replica} x {gap.idle_s:.6g} s = {ways.hold_usd:.6g} USD",
         f"gap.recompute_usd = {replica} x {recompute_s:.6g} s for {gap.tokens:,} tokens in chunks = "
@@ -121,4 +121,12 @@ def _gap(a: Analysis) -> list[str]:
             f"gap.swap_usd = {pool} x {replica} x {gap.copies_s:.6g} s of copies + {gap.kept_bytes:,.0f} B x "
             f"{price.host_memory_usd_per_byte_s:.6g} USD/B/s x {away_s:.6g} s = {ways.swap_usd:.6g} USD"
         )
+    lines.append(
+        "gap.kept_until_s = copies_s + (recompute_usd - HBM's USD/s x copies_s) / the tier's USD/s; of hbm the least "
+        "of break_even_idle_s: " + ", ".join(f"{tier} {_limit(limit_s)}" for tier, limit_s in gap.kept_until_s.items())
+    )
     return lines
+
+
+def _limit(limit_s: float | None) -> str:
+    return "for ever" if limit_s is None else f"{limit_s:.6g} s"

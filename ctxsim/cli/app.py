@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents, measuring
+from ctxsim.cli import commands, documents, exploring, measuring
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -72,6 +72,8 @@ model.command("list")(commands.model_list)
 model.command("show")(commands.model_show)
 app.command("analyze")(commands.analyze)
 app.command("simulate")(commands.simulate)
+app.command("whatif")(exploring.whatif)
+app.command("sweep")(exploring.sweep)
 app.command("paper")(documents.paper)
 app.command("report")(documents.report)
 app.command("measure")(measuring.measure)

@@ -59,3 +59,41 @@ class RunProgress:
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
         bar.start()
         return bar, bar.add_task("requests", total=self.total)
+
+
+class PointProgress:
+    """Shows how many points of a sweep are answered, with the time left, on a terminal."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted and sys.stderr.isatty()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> PointProgress:
+        """Begins."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, of: int) -> None:
+        """So many points are answered."""
+        if not self._wanted:
+            return
+        if self._bar is None or self._task is None:
+            self._bar, self._task = _point_bar(of)
+        self._bar.update(self._task, completed=done)
+
+
+def _point_bar(total: int) -> tuple[Progress, TaskID]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.start()
+    return bar, bar.add_task("points", total=total)

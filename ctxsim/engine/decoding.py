@@ -51,6 +51,10 @@ class DecodeBatch(Protocol):
         """
         ...
 
+    def touched(self) -> list[float]:
+        """KV tokens that each kernel touches for the batch alone, then by how many these grow an iteration."""
+        ...
+
     def advance(self, iterations: int) -> list[Request]:
         """Every sequence has made that many tokens more; returns those that finished, oldest first."""
         ...
@@ -155,6 +159,10 @@ class IncrementalBatch:
             self._touched_growth[:],
         )
         return totals, add_chunks(totals, self._spans, chunks)
+
+    def touched(self) -> list[float]:
+        """See DecodeBatch."""
+        return [*self._touched, *self._touched_growth]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

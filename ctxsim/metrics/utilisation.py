@@ -73,6 +73,20 @@ def mean_batches(cost: CostModel, runs: Table) -> BatchTotals:
     )
 
 
+def mean_decodes(cost: CostModel, runs: Table) -> BatchTotals:
+    """The same of those alone who decode while prompts are computed.
+
+    Pairs are the causal half: a new token makes one less a half where the next will touch one more, else as many as it
+    touches. So they are touched - growth / 2, in every span.
+    """
+    middle, decoding, spans = (runs["iterations"] - 1) / 2, runs["decoding"], range(len(cost.spans))
+    growth = [runs[f"decode_touched_growth_tokens_{i}"] for i in spans]
+    touched = [runs[f"decode_touched_tokens_{i}"] + middle * growth[i] for i in spans]
+    none = [0.0 for _ in spans]
+    pairs = [touched[i] - growth[i] / 2 for i in spans]
+    return BatchTotals(decoding, decoding, decoding, pairs, none, touched, none)
+
+
 def run_s(runs: Table) -> np.ndarray:
     """How long each run lasted."""
     n = runs["iterations"]

@@ -9,6 +9,7 @@ from ctxsim.records.columns import (
     TRANSFER_COLUMNS,
     Column,
     run_columns,
+    simulated_run_columns,
 )
 from ctxsim.records.ordered import sorted_by
 from ctxsim.records.rows import Rows, table
@@ -26,6 +27,7 @@ __all__ = [
     "Rows",
     "Table",
     "run_columns",
+    "simulated_run_columns",
     "sorted_by",
     "table",
 ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -16,6 +14,7 @@ from numpy.random import SeedSequence
 
 from ctxsim.sim.cluster import Progress, Stepping
 from ctxsim.sim.simulate import Simulation, simulate
+from ctxsim.sim.workers import worker_pool
 from ctxsim.spec.scenario import Scenario
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ def _side_by_side(
 ) -> list[T]:
     results: dict[int, T] = {}
     finished = 0
-    with _pool(min(workers, len(scenarios))) as pool:
+    with worker_pool(min(workers, len(scenarios))) as pool:
         numbers: dict[Future[tuple[int, T]], int] = {}
         for number, scenario in enumerate(scenarios):
             numbers[pool.submit(_replication, number, scenario, task, stepping, spool, None)] = number
@@ -109,20 +108,3 @@ def _replication(
     with spooling(spool) as folder:
         simulation = simulate(scenario, stepping=stepping, progress=progress, spool=folder)
         return simulation.summary["completed_requests"], task(number, simulation)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that are stopped at once where the block fails; fresh ones, which share nothing with this."""
-    others = set(active_children())
-    with ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_parent) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for worker in set(active_children()) - others:
-                worker.terminate()
-            raise
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,7 +23,7 @@ from ctxsim.engine import (
     Tiers,
 )
 from ctxsim.sim.journal import Journal, ServedRequest
-from ctxsim.sim.ledger import Held, Ledger
+from ctxsim.sim.ledger import Held, Ledger, Rest
 from ctxsim.sim.links import Copy, Links
 from ctxsim.sim.quotes import NextUses, ReplicaQuotes
 from ctxsim.sim.replica import Replica
@@ -74,6 +74,7 @@ class Station:
     ) -> None:  # fmt: skip
         scenario, cost, serving = site.scenario, site.cost, site.scenario.serving
         self.releases = users.releases
+        self.undisturbed = site.cost.law if site.law is None else site.law
         self._site = site
         self._local = number - site.first
         self._users = users
@@ -156,11 +157,9 @@ class Station:
 
     def law(self) -> Law:
         """See replica.Surroundings."""
-        if self._site.law is not None:
-            return self._site.law
         rate = self._copy_bytes_per_s
-        if not rate:
-            return self._site.cost.law
+        if self._site.law is not None or not rate:
+            return self.undisturbed
         law = self._laws.get(rate)
         if law is None:
             if len(self._laws) >= MOST_LAWS:
@@ -176,3 +175,13 @@ class Station:
     def tally(self, held: Held) -> None:
         """See replica.Surroundings."""
         self.ledger.tally(self.replica.clock_s, held)
+
+    def rested(self, rest: Rest) -> None:
+        """See replica.Surroundings."""
+        self.ledger.rested(rest)
+
+    def close(self, end_s: float) -> None:
+        """Nothing more is asked of the replica: it rests, as it is, up to ``end_s``, the end of the last request."""
+        if self.replica.clock_s < end_s:
+            self.ledger.rested(Rest(self.replica.clock_s, end_s, self.replica.held(), waited=False))
+        self.ledger.end(end_s)

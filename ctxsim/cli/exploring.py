@@ -1,0 +1,156 @@
+"""The commands that look at many scenarios: paired changes and sweeps."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ctxsim.cli.answer import Answer, StoppedError
+from ctxsim.cli.options import JsonOption, ScenarioArgument, SetOption, overrides_of
+from ctxsim.errors import Fault, SpecError
+
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes that simulations run in.  [default: one a core]")
+]
+
+
+class Method(StrEnum):
+    """How a scenario is answered: by discrete events, or in closed form."""
+
+    simulate = "simulate"
+    analyze = "analyze"
+
+
+class Where(StrEnum):
+    """Where trials run: on this machine, or on the workers of a Dask cluster."""
+
+    local = "local"
+    dask = "dask"
+
+
+def whatif(
+    scenario: ScenarioArgument,
+    changes: Annotated[
+        list[str], typer.Option("--change", metavar='"K=V;K=V"', help="One change; may be given many times.")
+    ],
+    settings: SetOption = None,
+    by: Annotated[Method, typer.Option(help="Simulate base and changes, or answer in closed form.")] = Method.simulate,
+    replications: Annotated[int, typer.Option(min=1, help="Runs of each, all on the same draws.")] = 5,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Compare changes of a scenario with it, on the same draws.
+
+    Base, changed, their difference with its 95 % interval, and which of the four quantities moved.
+    """
+    from ctxsim.cli.views.exploring import comparison_keys, whatif_view
+    from ctxsim.explore import whatif as run_whatif
+    from ctxsim.explore.executors import local
+
+    base, changed = _changed(scenario, overrides_of(settings), changes)
+    runs = replications if by is Method.simulate else 0
+    found = run_whatif(base, changed, replications=runs, executor=local(workers or os.cpu_count() or 1))
+    result = {
+        "by": by.value,
+        "replications": runs,
+        "changes": [comparison_keys(comparison) for comparison in found],
+    }
+    return Answer(
+        "whatif", result, lambda: whatif_view(base, found), as_json, scenario_sha256=base.sha256, warnings=base.warnings
+    )
+
+
+def sweep(
+    scenario: ScenarioArgument,
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="KEY=VALUES",
+            help="a,b,c or LO:HI:N or log:LO:HI:N; K1;K2=a;x,b;y for keys that go together. Several make a grid.",
+        ),
+    ],
+    settings: SetOption = None,
+    by: Annotated[Method, typer.Option(help="Simulate every point, or answer in closed form.")] = Method.simulate,
+    replications: Annotated[int, typer.Option(min=1, help="Runs of each point; then means and half-widths.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="So many points of a Sobol sequence instead of the grid.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Keep points there.  [default: sweeps/NAME]")
+    ] = None,
+    executor: Annotated[Where, typer.Option(help="Where points run.")] = Where.local,
+    workers: WorkersOption = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask cluster.")] = None,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
+    as_json: JsonOption = False,
+) -> Answer:
+    """Answer a scenario at many points, each once.
+
+    What was answered before is not worked out again: an interrupted sweep goes on where it stopped. Points that cannot
+    be served are rows with a reason. Rows lie in DIR/points.parquet.
+    """
+    from ctxsim.cli.progress import PointProgress
+    from ctxsim.cli.views.exploring import sweep_view
+    from ctxsim.explore import grid_points, parse_axis, sobol_points
+    from ctxsim.explore import sweep as run_sweep
+    from ctxsim.explore.sweep import InterruptedSweepError, scenarios_of
+    from ctxsim.spec import catalog
+    from ctxsim.spec.document import read_document
+    from ctxsim.spec.overrides import apply_overrides
+
+    document = apply_overrides(read_document(catalog.find("scenario", scenario)), overrides_of(settings))
+    (base,) = scenarios_of(document, [()])
+    axes = [parse_axis(text) for text in vary]
+    points = grid_points(axes) if samples is None else sobol_points(axes, samples, base.run.seed)
+    folder = out or Path("sweeps") / base.name
+    with PointProgress(not no_progress) as progress:
+        try:
+            found = run_sweep(
+                document, points, by=by.value, replications=replications, folder=folder, progress=progress.update,
+                executor=_executor(executor, workers, scheduler),
+            )  # fmt: skip
+        except InterruptedSweepError as error:
+            done = sum(row["status"] != "waiting" for row in error.sweep.rows)
+            message = f"interrupted: {done:,} of {len(points):,} points are in {folder}; the same command goes on there"
+            raise StoppedError(message) from None
+    result = {"folder": str(folder), "points": len(points), "known_before": found.known, "rows": list(found.rows)}
+    keys = [key for axis in axes for key in axis.keys]
+    return Answer(
+        "sweep", result, lambda: sweep_view(found, keys, by.value), as_json,
+        scenario_sha256=base.sha256, warnings=base.warnings,
+    )  # fmt: skip
+
+
+def _changed(scenario: str, overrides: dict[str, object], changes: list[str]) -> tuple[Any, dict[str, Any]]:
+    """The base and the changed scenarios by their texts; raises SpecError with the faults of all of them."""
+    from ctxsim.explore.sweep import scenarios_of
+    from ctxsim.explore.vary import parse_change
+    from ctxsim.spec import catalog
+    from ctxsim.spec.document import read_document
+    from ctxsim.spec.overrides import apply_overrides
+
+    document = apply_overrides(read_document(catalog.find("scenario", scenario)), overrides)
+    parsed = {text: tuple(parse_change(text).items()) for text in changes}
+    if len(parsed) < len(changes):
+        raise SpecError(Fault("--change", None, None, "", "expected each change once, found one again; give it once"))
+    base, *others = scenarios_of(document, [(), *parsed.values()])
+    return base, dict(zip(parsed, others, strict=True))
+
+
+def _executor(where: Where, workers: int | None, scheduler: str | None) -> Any:
+    from ctxsim.explore.executors import dask, local
+
+    if where is Where.local:
+        if scheduler is not None:
+            message = "expected --executor dask beside it, found local; add it, or leave the scheduler out"
+            raise SpecError(Fault("--scheduler", None, None, "", message))
+        return local(workers or os.cpu_count() or 1)
+    if scheduler is None or workers is not None:
+        message = "expected --scheduler ADDRESS and no --workers with --executor dask; give the cluster's address"
+        raise SpecError(Fault("--executor", None, None, "", message))
+    return dask(scheduler)

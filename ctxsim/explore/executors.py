@@ -1,0 +1,69 @@
+"""Where trials run: in this process, in worker processes, or on the workers of a Dask cluster; the same answers.
+
+Trials go out in chunks; outcomes come back chunk by chunk as they are done, with the trials' numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from typing import Any
+
+from ctxsim.errors import Fault, MissingExtraError, SpecError
+from ctxsim.explore.outcomes import Outcome, Trial
+from ctxsim.sim.workers import worker_pool
+
+Numbered = tuple[int, Trial]
+Done = tuple[int, Outcome]
+Executor = Callable[[Sequence[Sequence[Numbered]]], Iterator[Done]]
+"""Runs chunks of numbered trials; yields each outcome with its number, in any order."""
+
+
+def run_chunk(chunk: Sequence[Numbered]) -> list[Done]:
+    """The outcomes of a chunk; a function of a module, so that other processes find it."""
+    return [(number, trial.run()) for number, trial in chunk]
+
+
+def local(workers: int) -> Executor:
+    """This process for one worker, else so many processes of their own."""
+
+    def run(chunks: Sequence[Sequence[Numbered]]) -> Iterator[Done]:
+        if workers == 1 or len(chunks) <= 1:
+            for chunk in chunks:
+                for numbered in chunk:
+                    yield from run_chunk([numbered])
+            return
+        with worker_pool(min(workers, len(chunks))) as pool:
+            for job in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
+                yield from job.result()
+
+    return run
+
+
+def dask(scheduler: str) -> Executor:
+    """The workers of the Dask cluster at that address, which need ctxsim of this version.
+
+    Raises MissingExtraError where Dask is not there; SpecError where nothing answers.
+    """
+    try:
+        from distributed import Client
+        from distributed import as_completed as completed
+    except ImportError:
+        raise MissingExtraError("dask", "sweep --executor dask") from None
+
+    def run(chunks: Sequence[Sequence[Numbered]]) -> Iterator[Done]:
+        with _connected(Client, scheduler) as client:
+            jobs = [client.submit(run_chunk, chunk, pure=False) for chunk in chunks]
+            for job in completed(jobs):
+                yield from job.result()
+                job.release()
+
+    return run
+
+
+def _connected(client: Callable[..., Any], scheduler: str) -> Any:
+    try:
+        return client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        message = f"expected a Dask scheduler at {scheduler}, found none ({error}); start one with: dask scheduler"
+        raise SpecError(Fault("--scheduler", None, None, "", message)) from None
