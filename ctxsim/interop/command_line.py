@@ -20,10 +20,18 @@ LAUNCHERS: tuple[tuple[Engine, tuple[str, ...]], ...] = (
 )
 """The words that start an engine; what follows are its arguments."""
 
-ENDS = {"&&", "||", ";", "|", "&", ">", ">>", "<", "2>", "2>&1", "&>"}
-"""Words of the shell that end a command."""
+ENDS = ";&|<>"
+"""What the shell ends a command with, or sends its output elsewhere."""
+
+HIDDEN = "***"
 
 _CONTINUED = re.compile(r"\\[ \t]*\r?\n")
+_PARTS = re.compile(
+    r"(?P<quoted>'[^']*'|\"(?:\\.|[^\"\\])*\")|(?P<comment>^[ \t]*#.*$)|(?P<more>\n(?=\s*-))|\n", re.MULTILINE
+)
+_SECRET = re.compile(
+    r"(\b\w*(?:TOKEN|KEY|SECRET|PASSWORD)\w*=|--(?:api[-_]key|hf[-_]token)(?:=|\s+))(?:'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)"
+)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _NUMBER = re.compile(r"-\d+(\.\d+)?")
 
@@ -92,13 +100,27 @@ def negated(name: str, table: FlagTable) -> Flag | None:
     return flag if flag is not None and flag.kind == "switch" and table.switches_negate else None
 
 
+def without_secrets(text: str) -> str:
+    """The text with the values of keys and tokens hidden, since it goes into files that are shared."""
+    return _SECRET.sub(rf"\1{HIDDEN}", text)
+
+
 def _words(text: str) -> list[str]:
-    lines = _CONTINUED.sub(" ", text.strip()).splitlines()
-    kept = " ".join(line for line in lines if not line.lstrip().startswith("#"))
+    """The words of the shell; a line that does not begin with a flag begins another command."""
+    lines = _CONTINUED.sub(" ", text.strip().removeprefix("$ "))
+    scanner = shlex.shlex(_PARTS.sub(_joined, lines), posix=True, punctuation_chars=ENDS)
+    scanner.whitespace_split, scanner.commenters = True, ""
     try:
-        return shlex.split(kept.removeprefix("$ "))
+        return list(scanner)
     except ValueError as error:
         raise SpecError(_fault(f"expected quotes in pairs, found {str(error).lower()}; close the quote")) from None
+
+
+def _joined(part: re.Match[str]) -> str:
+    """Quotes as they are, no comments, line breaks as what they mean."""
+    if part["quoted"] is not None:
+        return part["quoted"]
+    return " " if part["comment"] is not None or part["more"] is not None else " ; "
 
 
 def _find(words: Sequence[str], launcher: tuple[str, ...]) -> int | None:
@@ -111,7 +133,7 @@ def _find(words: Sequence[str], launcher: tuple[str, ...]) -> int | None:
 
 
 def _until_end(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    end = next((place for place, word in enumerate(words) if word in ENDS), len(words))
+    end = next((place for place, word in enumerate(words) if word and set(word) <= set(ENDS)), len(words))
     return words[:end], words[end:]
 
 

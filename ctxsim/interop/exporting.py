@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ctxsim.interop.flags import Engine, Flag, FlagTable, flag_table
 from ctxsim.interop.importing import import_command
-from ctxsim.interop.memory import static_fraction, static_share
+from ctxsim.interop.memory import pool_tokens, static_fraction, static_share
 from ctxsim.interop.values import write_value
 from ctxsim.spec.scenario import Scenario
 
@@ -64,10 +64,8 @@ def export_command(
 
 def _words(flag: Flag, table: FlagTable, scenario: Scenario, all_flags: bool) -> Iterator[str]:
     """The flag and its value; nothing where the engine does the same without it."""
-    if flag.field is None or any(_field(scenario, name) in kept for name, kept in flag.emit_unless.items()):
-        return
-    wanted = _field(scenario, flag.field) if flag.default_from is None else static_share(scenario)
-    if wanted is None:
+    wanted = _wanted(flag, scenario)
+    if wanted is None or any(_field(scenario, name) in kept for name, kept in flag.emit_unless.items()):
         return
     typed = write_value(flag, wanted, scenario.deployment)
     if typed is None or (not all_flags and typed == _default(flag, scenario)):
@@ -78,6 +76,15 @@ def _words(flag: Flag, table: FlagTable, scenario: Scenario, all_flags: bool) ->
         yield flag.name
     elif table.switches_negate:
         yield f"--no-{flag.name.removeprefix('--')}"
+
+
+def _wanted(flag: Flag, scenario: Scenario) -> object:
+    """What the scenario has of what the flag says; None where it has nothing, or the flag says nothing."""
+    if flag.default_from is not None:
+        return static_share(scenario)
+    if flag.later == "kv_tokens":
+        return pool_tokens(scenario)
+    return None if flag.field is None else _field(scenario, flag.field)
 
 
 def _default(flag: Flag, scenario: Scenario) -> str | None:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ctxsim.errors import Fault, SpecError
 from ctxsim.interop.checkpoints import shipped_model
-from ctxsim.interop.command_line import Given, normalized, read_arguments, read_command
+from ctxsim.interop.command_line import Given, normalized, read_arguments, read_command, without_secrets
 from ctxsim.interop.flags import FlagTable, flag_table
 from ctxsim.interop.memory import later_value
 from ctxsim.interop.reading import FlagReading, FlagUse
 from ctxsim.interop.settings import PASTED, Settings
+from ctxsim.spec.document import read_document
 from ctxsim.spec.hardware import Hardware, load_hardware
 from ctxsim.spec.scenario import Scenario, resolve_scenario
 from ctxsim.spec.written import as_file
 
 MODEL_FLAGS = ("--model", "--model-path")
-DEFAULT_HARDWARE = "h100-80gb-sxm"
-DEFAULT_WORKLOAD: Mapping[str, object] = {
-    "kind": "requests",
-    "prompt_tokens": 1024,
-    "output_tokens": 128,
-    "arrival": {"kind": "poisson", "rate": "1 /s"},
-    "num_requests": 1000,
-}
-"""Lengths and number of the random prompts of ``vllm bench serve``; that they come at 1 a second is an assumption."""
-
+ASSUMPTIONS = Path(__file__).parent / "assumed.yaml"
 ASSUMED = "assumed, since the command does not say it"
 
 
@@ -68,6 +61,7 @@ def import_command(
     the base's. base: gives workload, SLO and run; on its own hardware also fidelity and prices. Raises SpecError with
     every fault of the flags, or else of the scenario that they make, by the flags' names.
     """
+    text = without_secrets(text)
     command = read_command(text)
     table = flag_table(command.engine, version)
     machine = _machine(hardware, base)
@@ -90,13 +84,19 @@ def import_command(
     )  # fmt: skip
 
 
+def assumptions() -> Mapping[str, object]:
+    """Hardware and workload where nothing says them."""
+    return read_document(ASSUMPTIONS).data
+
+
 def _machine(hardware: str | None, base: Scenario | None) -> _Machine:
     if hardware is not None:
         return _Machine(hardware, None, f"--hardware {hardware}", load_hardware(hardware), False)
     if base is not None:
         names = base.names
         return _Machine(names.hardware, names.host, f"hardware of {base.name}", base.hardware, True)
-    return _Machine(DEFAULT_HARDWARE, None, ASSUMED, load_hardware(DEFAULT_HARDWARE), False)
+    assumed = str(assumptions()["hardware"])
+    return _Machine(assumed, None, ASSUMED, load_hardware(assumed), False)
 
 
 def _checkpoint(alone: Sequence[str], given: Sequence[Given], table: FlagTable) -> tuple[str, Sequence[str]]:
@@ -115,7 +115,7 @@ def _checkpoint(alone: Sequence[str], given: Sequence[Given], table: FlagTable) 
 def _others(base: Scenario | None, kept: bool, engine: str) -> dict[str, object]:
     """What of the scenario is not the engine's."""
     if base is None:
-        return {"name": f"imported-{engine}", "workload": dict(DEFAULT_WORKLOAD)}
+        return {"name": f"imported-{engine}", "workload": assumptions()["workload"]}
     written = as_file(base)
     parts = ["workload", "slo", "run", *(("fidelity", "calibration", "price") if kept else ())]
     return {"name": f"{base.name}-{engine}"} | {part: written[part] for part in parts if part in written}
@@ -124,12 +124,13 @@ def _others(base: Scenario | None, kept: bool, engine: str) -> dict[str, object]
 def _resolved(
     reading: FlagReading, settings: Settings, others: Mapping[str, object]
 ) -> tuple[Scenario, Mapping[str, str]]:
-    """The scenario, once more where a flag's field follows only from it."""
+    """The scenario, made again for every flag whose field follows only from it."""
     scenario = resolve_scenario(settings.document(others))
     for later in reading.later:
         assert later.flag.later is not None
         settings.set(*later_value(later.flag.later, later.amount, scenario), later.origin)
-    return resolve_scenario(settings.document(others)) if reading.later else scenario, settings.origins
+        scenario = resolve_scenario(settings.document(others))
+    return scenario, settings.origins
 
 
 def _warnings(uses: Sequence[FlagUse], table: FlagTable, unread: Sequence[str]) -> Iterator[str]:

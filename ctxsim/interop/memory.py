@@ -15,6 +15,8 @@ from ctxsim.units import exact, parse
 LARGE_GRAPHS_FROM = 4
 """The tensor-parallel degree from which SGLang captures graphs of larger batches."""
 
+LEAST_SHARE = 1 / 1000
+
 GRAPH_BATCHES = (("160 GiB", 512, 512), ("60 GiB", 256, 512), ("35 GiB", 32, 160), ("20 GiB", 48, 160), ("0 B", 8, 8))
 """SGLang 0.5.23, arg_groups/memory_hook.py: memory from which, largest batch of its decode graphs, the same from
 ``LARGE_GRAPHS_FROM`` ranks on."""
@@ -38,9 +40,13 @@ def static_fraction(hardware: Hardware, tensor_parallel: int, chunk_tokens: int)
 
 
 def static_share(scenario: Scenario) -> float:
-    """Weights and KV of a replica over all of its memory: what SGLang's --mem-fraction-static is a share of."""
+    """Weights and KV of a replica over all of its memory, which is what SGLang's --mem-fraction-static says.
+
+    To a thousandth, and at least that; 1 where a number of blocks that was given takes more than there is.
+    """
     memory = replica_memory(scenario, _layout(scenario))
-    return round(float((memory.weight_bytes + memory.kv_capacity_bytes) / memory.hbm_bytes), 3)
+    share = float((memory.weight_bytes + memory.kv_capacity_bytes) / memory.hbm_bytes)
+    return min(max(round(share, 3), LEAST_SHARE), 1.0)
 
 
 def later_value(later: Later, amount: float, scenario: Scenario) -> tuple[str, Value]:
@@ -66,6 +72,12 @@ def _host_of_pool(amount: float, scenario: Scenario) -> tuple[str, Value]:
 def _layout(scenario: Scenario) -> KvLayout:
     serving = scenario.serving
     return KvLayout.of(scenario.model, serving.kv_dtype, scenario.deployment.tensor_parallel, serving.block_size)
+
+
+def pool_tokens(scenario: Scenario) -> int | None:
+    """The tokens of a number of blocks that was given, which is how SGLang's --max-total-tokens says it."""
+    blocks = scenario.serving.num_gpu_blocks_override
+    return None if blocks is None else blocks * scenario.serving.block_size
 
 
 LATER: Mapping[Later, Callable[[float, Scenario], tuple[str, Value]]] = {
