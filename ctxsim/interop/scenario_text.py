@@ -50,7 +50,7 @@ def _commented(part: str, values: object, origins: Mapping[str, str]) -> Comment
 def _header(imported: Imported) -> Iterator[str]:
     yield f"Imported from a command line of {imported.engine}, by its flags as of version {imported.version}:"
     for line in imported.command.strip().splitlines():
-        yield f"  {line}"
+        yield f"  {_printable(line)}"
     for status, title in LISTED.items():
         found = [use for use in imported.uses if use.status == status]
         if found:
@@ -67,5 +67,9 @@ def _listed(use: FlagUse) -> str:
 
 
 def _line(text: str) -> str:
-    """The text on one line, so that it can be a comment."""
-    return " ".join(text.split())
+    """The text on one line, unprintable characters escaped, so that it can be a comment."""
+    return " ".join(_printable(text).split())
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -24,16 +24,16 @@ class TokenGaps:
 def token_gaps(requests: Table, runs: Records) -> TokenGaps:
     """The gaps of every request; memory grows with iterations and tokens.
 
-    A request that never pauses gets a token from every iteration that decodes, after that of its first token. Where
-    there are as many as it has tokens, their ends are its tokens' times.
+    A request that is never preempted gets its later tokens from iterations that decode, one from each as long as it
+    does not pause. Where there are as many as it has later tokens, their ends are these tokens' times.
     """
     replicas = _iterations(runs)
     gaps_s, equal = [], 0
-    columns = ("replica", "output_tokens", "first_token_s", "finished_s")
-    for replica, tokens, first_s, last_s in zip(*(requests[name].tolist() for name in columns), strict=True):
+    columns = ("replica", "output_tokens", "preemptions", "first_token_s", "finished_s")
+    for replica, tokens, preempted, first_s, last_s in zip(*(requests[name].tolist() for name in columns), strict=True):
         later = max(tokens - 1, 0)
         times_s = replicas[replica].ends_between(first_s, last_s)
-        told = len(times_s) == later
+        told = len(times_s) == later and not preempted
         equal += not told
         if told and later:
             times_s[-1] = last_s

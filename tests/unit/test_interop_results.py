@@ -149,8 +149,7 @@ def test_pauses_that_cannot_be_told_are_divided_and_counted() -> None:
     assert pressed.summary["preemptions"] > 0
     sample = Sample.of(pressed)
     preempted = int(np.sum(sample.requests["preemptions"] > 0))
-    assert sample.gaps.equal > 0
-    assert sample.gaps.equal >= preempted / 2
+    assert sample.gaps.equal >= preempted > 0
     assert vllm_bench_result(pressed)["itls_equal"] == sample.gaps.equal
     for gaps_s, e2e_s, ttft_s in zip(sample.gaps.gaps_s, sample.e2e_s, sample.ttft_s, strict=True):
         assert ttft_s + np.sum(gaps_s) == pytest.approx(e2e_s, rel=1e-9)
@@ -172,6 +171,7 @@ def test_the_most_at_once_and_the_most_tokens_are_counted() -> None:
         {
             "replica": np.array([0, 0]),
             "output_tokens": np.array([3, 1]),
+            "preemptions": np.array([0, 0]),
             "arrival_s": np.array([0.0, 1.0]),
             "first_token_s": np.array([0.5, 1.0]),
             "finished_s": np.array([1.5, 1.0]),
