@@ -31,12 +31,13 @@ class Exported:
 
     engine: Engine
     version: str
+    hardware: str
     command: str
     cannot: tuple[Difference, ...]
 
     def text(self) -> str:
         """The command as it is pasted into a shell, the rest as comments."""
-        lines = [f"# {self.engine} {self.version}"]
+        lines = [f"# {self.engine} {self.version} on {self.hardware}; what is not written is the default there"]
         if self.cannot:
             lines.append("# Otherwise than in the scenario:")
         for one in self.cannot:
@@ -59,7 +60,8 @@ def export_command(
     named = [model] if engine == "vllm" else [table.model_flag, model]
     command = " ".join([STARTS[engine], *map(shlex.quote, (*named, *words))])
     found = import_command(command, version=table.version, model=scenario.names.model, base=scenario.fleet[0])
-    return Exported(engine, table.version, command, tuple(_differences(scenario, found.scenario, table)))
+    cannot = tuple(_differences(scenario, found.scenario, table))
+    return Exported(engine, table.version, scenario.hardware.name, command, cannot)
 
 
 def _words(flag: Flag, table: FlagTable, scenario: Scenario, all_flags: bool) -> Iterator[str]:

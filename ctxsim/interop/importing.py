@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctxsim.errors import Fault, SpecError
-from ctxsim.interop.checkpoints import shipped_model
+from ctxsim.interop.checkpoints import shipped_model, weight_format
 from ctxsim.interop.command_line import Given, normalized, read_arguments, read_command, without_secrets
 from ctxsim.interop.flags import FlagTable, flag_table
 from ctxsim.interop.memory import later_value
@@ -20,6 +20,7 @@ from ctxsim.spec.written import as_file
 
 MODEL_FLAGS = ("--model", "--model-path")
 ASSUMPTIONS = Path(__file__).parent / "assumed.yaml"
+WEIGHTS = "serving.weight_dtype"
 ASSUMED = "assumed, since the command does not say it"
 
 
@@ -70,10 +71,11 @@ def import_command(
     flags = [one for one in given if normalized(one.spelled) not in MODEL_FLAGS]
     reading = FlagReading(table, machine.hardware, flags)
     settings = reading.settings()
-    if model is None:
-        settings.set("model", shipped_model(checkpoint), f"model {checkpoint}")
-    else:
-        settings.set("model", model, f"--model {model}")
+    name = shipped_model(checkpoint) if model is None else model
+    settings.set("model", name, f"--model {model}" if model else f"model {checkpoint}")
+    weights = weight_format(checkpoint, name)
+    if weights is not None and not reading.decided(WEIGHTS):
+        settings.set(WEIGHTS, *weights)
     settings.set("hardware", machine.name, machine.origin)
     settings.set("host", machine.host, machine.origin)
     scenario, origins = _resolved(reading, settings, _others(base, machine.kept, command.engine))

@@ -48,7 +48,7 @@ class FlagReading:
         self.uses: list[FlagUse] = []
         self.later: list[Later] = []
         self._faults: list[Fault] = []
-        self._known: dict[str, tuple[Given, str | None]] = {}
+        self._known: dict[str, list[tuple[Given, str | None]]] = {}
         for one in given:
             self._sort(one)
 
@@ -58,8 +58,8 @@ class FlagReading:
         for name, always in self.table.always.items():
             settings.set(name, always.value, f"always so in {self.table.shown}: {always.why}")
         for flag in sorted(self.table.flags, key=_order):
-            if flag.name in self._known:
-                self._take(flag, settings)
+            for given, text in self._counted(flag):
+                self._take(flag, given, text, settings)
         for flag in sorted(self.table.flags, key=_order):
             if flag.name not in self._known:
                 self._default(flag, settings)
@@ -67,17 +67,33 @@ class FlagReading:
             raise SpecError(*self._faults)
         return settings
 
+    def decided(self, field: str) -> bool:
+        """Whether a flag that was given decides the field."""
+        return any(use.field == field and use.status == "used" for use in self.uses)
+
     def _sort(self, given: Given) -> None:
         name = normalized(given.spelled)
         flag = self.table.find(name)
         off = negated(name, self.table) if flag is None else None
         if off is not None:
-            self._known[off.name] = given, "true" if given.value == "false" else "false"
+            self._know(off, given, "true" if given.value == "false" else "false")
         elif flag is not None:
-            self._known[flag.name] = given, given.value
+            self._know(flag, given, given.value)
         else:
             hint = nearest(name, self.table.spellings()).removeprefix("; ")
             self.uses.append(FlagUse(given.spelled, given.value, "unknown", note=hint or None))
+
+    def _know(self, flag: Flag, given: Given, text: str | None) -> None:
+        self._known.setdefault(flag.name, []).append((given, text))
+
+    def _counted(self, flag: Flag) -> list[tuple[Given, str | None]]:
+        """Of a flag that decides a field only the last time it is given; of others all, which may be keys of one."""
+        times = self._known.get(flag.name, [])
+        if flag.field is None and flag.later is None:
+            return times
+        for given, _ in times[:-1]:
+            self._note(given, "no_effect", None, "given again after it")
+        return times[-1:]
 
     def _idle(self, flag: Flag) -> str | None:
         """Why the flag does nothing beside the others, or None."""
@@ -85,8 +101,7 @@ class FlagReading:
             return f"nothing without {flag.needs}"
         return f"nothing beside {flag.unless}" if flag.unless in self._known else None
 
-    def _take(self, flag: Flag, settings: Settings) -> None:
-        given, text = self._known[flag.name]
+    def _take(self, flag: Flag, given: Given, text: str | None, settings: Settings) -> None:
         try:
             value = _value_of(flag, text, settings)
         except UnmodelledError as error:

@@ -89,7 +89,7 @@ def test_bad_input_ends_with_2(words: tuple[str, ...], message: str) -> None:
 
 def test_export_prints_a_command_line() -> None:
     outcome = ctxsim("export", "llama-8b-chat", "--to", "vllm", "--set", "serving.kv_dtype=fp8")
-    assert outcome.out == "# vllm 0.33\nvllm serve llama-3.1-8b --kv-cache-dtype fp8\n"
+    assert outcome.out.splitlines()[1:] == ["vllm serve llama-3.1-8b --kv-cache-dtype fp8"]
     found = answer("export", "yi-34b-50k-a100", "--to", "vllm")
     assert found["schema"] == "ctxsim.export/1"
     assert [one["field"] for one in found["result"]["cannot"]] == ["serving.host_tier"]

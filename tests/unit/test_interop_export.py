@@ -148,7 +148,7 @@ def test_the_checkpoint_is_quoted() -> None:
 
 def test_the_text_says_what_differs_as_comments() -> None:
     lines = export_command(load_scenario("yi-34b-50k-one-a100"), "vllm").text().splitlines()
-    assert lines[0] == "# vllm 0.33"
+    assert lines[0] == "# vllm 0.33 on a100-80gb-sxm; what is not written is the default there"
     assert lines[1] == "# Otherwise than in the scenario:"
     assert lines[2].startswith("#   serving.residency: cheapest there, swap here: vLLM drops idle KV")
     assert lines[-1].startswith("vllm serve yi-34b-200k ")

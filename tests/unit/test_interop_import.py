@@ -6,14 +6,17 @@ import pytest
 
 from ctxsim.errors import SpecError
 from ctxsim.interop import Imported, import_command, scenario_text
+from ctxsim.interop.checkpoints import FORMATS, Formats
 from ctxsim.interop.command_line import HIDDEN, read_command
 from ctxsim.interop.flags import FOLDER, FlagTable, flag_table, versions
 from ctxsim.interop.importing import assumptions
 from ctxsim.interop.memory import static_fraction
-from ctxsim.spec.document import parse_document
+from ctxsim.spec.catalog import names
+from ctxsim.spec.document import parse_document, read_document
 from ctxsim.spec.hardware import load_hardware
 from ctxsim.spec.scenario import Scenario, load_scenario, resolve_scenario
 from ctxsim.spec.scenario_file import ScenarioFile
+from ctxsim.spec.validation import validate
 from ctxsim.units import parse
 
 TABLES = sorted(path.stem.split("-", 1) for path in FOLDER.glob("*.yaml"))
@@ -77,6 +80,7 @@ def test_every_way_to_write_a_flag_is_read() -> None:
         "--pipeline_parallel_size": "used",
         "--max-model-len": "used",
         "--speculative-config": "not_modelled",
+        "--compilation-config.level": "not_modelled",
         "-O": "not_modelled",
         "--served-model-name": "no_effect",
         "--no-enable-prefix-caching": "used",
@@ -325,3 +329,38 @@ def test_a_table_that_says_two_things_of_a_flag_is_refused() -> None:
     flag = {"name": "--x", "kind": "whole", "field": "serving.block_size", "no_effect": "why"}
     with pytest.raises(ValueError, match="expected one of field, later, no_effect, not_modelled for --x"):
         FlagTable.model_validate({"engine": "vllm", "version": "1", "shown": "x", "flags": [flag]})
+
+
+@pytest.mark.parametrize(
+    ("command", "weights"),
+    [
+        ("vllm serve nvidia/Llama-3.1-8B-Instruct-FP8", "fp8"),
+        ("vllm serve Qwen/Qwen3-32B-AWQ", "int4"),
+        ("vllm serve Qwen/Qwen3-32B-AWQ --quantization fp8", "fp8"),
+        ("vllm serve deepseek-ai/DeepSeek-V3 -tp 8", "fp8"),
+        ("vllm serve unsloth/gpt-oss-20b-BF16", "bf16"),
+        ("vllm serve openai/gpt-oss-20b", "int4"),
+        (VLLM, "bf16"),
+    ],
+)
+def test_weights_come_in_the_format_of_the_checkpoint(command: str, weights: str) -> None:
+    assert import_command(command, hardware="b200-sxm").scenario.serving.weight_dtype == weights
+
+
+def test_the_file_says_how_the_format_of_weights_is_known() -> None:
+    found = import_command("vllm serve nvidia/Llama-3.1-8B-Instruct-FP8")
+    assert found.origins["serving.weight_dtype"] == '"fp8" in the name of the checkpoint'
+
+
+def test_formats_of_published_weights_are_of_shipped_models() -> None:
+    formats = validate(Formats, read_document(FORMATS))
+    assert set(formats.published) <= set(names("model"))
+    assert {*formats.published.values(), *formats.named.values()} <= {"bf16", "fp8", "int8", "int4"}
+
+
+def test_of_a_flag_given_twice_the_last_counts_and_the_first_is_listed() -> None:
+    found = import_command(f"{VLLM} -tp 2 --tensor-parallel-size 4 --no-enable-prefix-caching --enable-prefix-caching")
+    assert found.scenario.deployment.tensor_parallel == 4
+    assert found.scenario.serving.enable_prefix_caching
+    again = [(use.flag, use.value) for use in found.uses if use.note == "given again after it"]
+    assert again == [("-tp", "2"), ("--no-enable-prefix-caching", None)]
