@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents, exploring, measuring
+from ctxsim.cli import commands, documents, exploring, interop, measuring
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -79,6 +79,8 @@ app.command("report")(documents.report)
 app.command("measure")(measuring.measure)
 app.command("calibrate")(measuring.calibrate)
 app.command("validate")(measuring.validate)
+app.command("import")(interop.import_)
+app.command("export")(interop.export)
 app.command("schema")(commands.schema)
 
 
