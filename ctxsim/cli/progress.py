@@ -97,3 +97,29 @@ def _point_bar(total: int) -> tuple[Progress, TaskID]:
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     bar.start()
     return bar, bar.add_task("points", total=total)
+
+
+class StageProgress:
+    """Says on a terminal what a plan is at, on one line that the next word replaces."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted and sys.stderr.isatty()
+
+    def __enter__(self) -> StageProgress:
+        """Begins."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clears the line."""
+        self._write("")
+
+    def update(self, what: str, done: int, of: int) -> None:
+        """So many of these are done."""
+        self._write(f"{what}: {done:,} of {of:,}")
+
+    def _write(self, words: str) -> None:
+        if self._wanted:
+            sys.stderr.write(f"\r\x1b[K{words}")
+            sys.stderr.flush()

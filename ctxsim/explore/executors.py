@@ -1,27 +1,35 @@
-"""Where trials run: in this process, in worker processes, or on the workers of a Dask cluster; the same answers.
+"""Where tasks run: in this process, in worker processes, or on the workers of a Dask cluster; the same answers.
 
-Trials go out in chunks; outcomes come back chunk by chunk as they are done, with the trials' numbers.
+Tasks go out in chunks; answers come back chunk by chunk as they are done, with the tasks' numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from typing import Any
+from typing import Any, Protocol
 
 from ctxsim.errors import Fault, MissingExtraError, SpecError
-from ctxsim.explore.outcomes import Outcome, Trial
 from ctxsim.sim.workers import worker_pool
 
-Numbered = tuple[int, Trial]
-Done = tuple[int, Outcome]
+
+class Task(Protocol):
+    """Something that can be sent to another process and answered there, as a Trial."""
+
+    def run(self) -> Any:
+        """The answer."""
+        ...
+
+
+Numbered = tuple[int, Task]
+Done = tuple[int, Any]
 Executor = Callable[[Sequence[Sequence[Numbered]]], Iterator[Done]]
-"""Runs chunks of numbered trials; yields each outcome with its number, in any order."""
+"""Runs chunks of numbered tasks; yields each answer with its number, in any order."""
 
 
 def run_chunk(chunk: Sequence[Numbered]) -> list[Done]:
-    """The outcomes of a chunk; a function of a module, so that other processes find it."""
-    return [(number, trial.run()) for number, trial in chunk]
+    """The answers of a chunk; a function of a module, so that other processes find it."""
+    return [(number, task.run()) for number, task in chunk]
 
 
 def local(workers: int) -> Executor:
