@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctxsim.analysis.analyze import Analysis, decode_costs, prefill_costs
-from ctxsim.cost import OperationCost
+from ctxsim.cost import OperationCost, accelerator_usd_per_s, replica_usd_per_s
 from ctxsim.units import show
 
 
@@ -107,9 +107,9 @@ def _gap(a: Analysis) -> list[str]:
     if gap is None:
         return []
     price, ways = a.scenario.price, gap.ways
-    replica = f"{a.scenario.deployment.tensor_parallel} x {price.accelerator_usd_per_s:.6g} USD/s"
+    replica = f"{a.scenario.deployment.tensor_parallel} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
     pool = f"{gap.kept_bytes:,.0f} B / {a.cost.memory.kv_capacity_bytes:,.0f} B"
-    recompute_s = ways.recompute_usd / (a.scenario.deployment.tensor_parallel * price.accelerator_usd_per_s or 1)
+    recompute_s = ways.recompute_usd / (replica_usd_per_s(a.scenario) or 1)
     lines = [
         f"gap.hold_usd = {pool} x {replica} x {gap.idle_s:.6g} s = {ways.hold_usd:.6g} USD",
         f"gap.recompute_usd = {replica} x {recompute_s:.6g} s for {gap.tokens:,} tokens in chunks = "

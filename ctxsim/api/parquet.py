@@ -12,7 +12,16 @@ import numpy as np
 
 import ctxsim
 from ctxsim.errors import Fault, SpecError
-from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Column, Records, Table, run_columns
+from ctxsim.records import (
+    REQUEST_COLUMNS,
+    SESSION_COLUMNS,
+    TRANSFER_COLUMNS,
+    Column,
+    Records,
+    Table,
+    run_columns,
+    simulated_run_columns,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +34,10 @@ COLUMNS = {"requests": REQUEST_COLUMNS, "sessions": SESSION_COLUMNS, "transfers"
 
 def columns_of(name: str, names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of one of the tables, with their meanings; ``names``: what it has, which tells runs apart."""
-    return COLUMNS[name] if name in COLUMNS else run_columns(sum(n.startswith("pairs_growth_") for n in names))
+    if name in COLUMNS:
+        return COLUMNS[name]
+    of_runs = simulated_run_columns if "slowed_s" in names else run_columns
+    return of_runs(sum(n.startswith("pairs_growth_") for n in names))
 
 
 def write_table(name: str, records: Records, scenario_sha256: str, path: Path) -> None:

@@ -4,7 +4,17 @@ from ctxsim.cost.course import alone_s, repetitions
 from ctxsim.cost.law import Law, Piece, RooflineLaw, course_s
 from ctxsim.cost.memory import Memory
 from ctxsim.cost.model import CostModel, Machine
-from ctxsim.cost.money import accelerators, fleet_usd_per_s, nodes, replica_usd_per_s
+from ctxsim.cost.money import (
+    accelerator_usd_per_s,
+    accelerators,
+    disk_usd_per_s,
+    energy_usd_per_s,
+    fleet_usd_per_s,
+    host_usd_per_s,
+    nodes,
+    power_w,
+    replica_usd_per_s,
+)
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import transfer_s
 
@@ -18,12 +28,17 @@ __all__ = [
     "Piece",
     "Rates",
     "RooflineLaw",
+    "accelerator_usd_per_s",
     "accelerators",
     "alone_s",
     "bound_of",
     "course_s",
+    "disk_usd_per_s",
+    "energy_usd_per_s",
     "fleet_usd_per_s",
+    "host_usd_per_s",
     "nodes",
+    "power_w",
     "repetitions",
     "replica_usd_per_s",
     "transfer_s",

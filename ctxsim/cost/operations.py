@@ -63,11 +63,15 @@ class Operation:
 
     def hbm_bytes(self, batch: BatchTotals) -> Any:
         """Bytes of HBM traffic of the operation on a batch."""
-        amount = self.bytes_per_pass + batch.new_tokens * self.bytes_per_token
+        amount = self.streamed_bytes(batch.new_tokens) + batch.new_tokens * self.bytes_per_token
         amount = amount + batch.sequences * self.bytes_per_sequence
-        if self.expert_bytes:
-            amount = amount + self.expert_bytes * self.distinct_expert_ratio(batch.new_tokens)
         return amount if self.span is None else amount + batch.touched[self.span] * self.bytes_per_touched
+
+    def streamed_bytes(self, tokens: Any) -> Any:
+        """Weight bytes that a pass over so many tokens reads, each once."""
+        if not self.expert_bytes:
+            return self.bytes_per_pass
+        return self.bytes_per_pass + self.expert_bytes * self.distinct_expert_ratio(tokens)
 
     def distinct_expert_ratio(self, tokens: Any) -> Any:
         """Expected share of the experts that at least one of ``tokens`` tokens is routed to (even routing)."""

@@ -51,6 +51,10 @@ class DecodeBatch(Protocol):
         """
         ...
 
+    def extents(self) -> list[float]:
+        """Of the batch alone: pairs of each kernel, their growth, tokens touched by each, and their growth."""
+        ...
+
     def advance(self, iterations: int) -> list[Request]:
         """Every sequence has made that many tokens more; returns those that finished, oldest first."""
         ...
@@ -155,6 +159,10 @@ class IncrementalBatch:
             self._touched_growth[:],
         )
         return totals, add_chunks(totals, self._spans, chunks)
+
+    def extents(self) -> list[float]:
+        """See DecodeBatch."""
+        return [*self._pairs, *self._pairs_growth, *self._touched, *self._touched_growth]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

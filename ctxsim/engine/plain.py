@@ -60,6 +60,11 @@ class PlainBatch:
         )
         return totals, 1
 
+    def extents(self) -> list[float]:
+        """See DecodeBatch; nothing grows within one iteration."""
+        alone, _ = self.totals(())
+        return [*alone.pairs, *alone.pairs_growth, *alone.touched, *alone.touched_growth]
+
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""
         finished = []

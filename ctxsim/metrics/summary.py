@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ctxsim.cost import CostModel, accelerators, fleet_usd_per_s
+from ctxsim.cost import CostModel, accelerators
 from ctxsim.metrics.gaps import gap_quantiles, pauses_since
 from ctxsim.metrics.latency import describe, good_requests
+from ctxsim.metrics.money import Upkeep, group_bill, money
 from ctxsim.metrics.steady import too_short_warning, warmup_s
 from ctxsim.metrics.utilisation import GroupRuns, kv_used, peak_compute_s, work_done
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
-from ctxsim.units import MILLION, SECONDS_PER_HOUR
+from ctxsim.units import SECONDS_PER_HOUR
 
 HBM = 0
 """The tier's number in the columns ``source`` and ``target`` of transfers."""
@@ -51,9 +52,8 @@ class History:
 
     requests, runs, transfers, gaps: rows of the columns in ctxsim.records, in any order; gaps are the pauses between
     two tokens of a request that no run tells of. link_busy_s: time with a copy over the host link under way.
-    held_byte_s: KV that no request being served uses, times the time it lay in HBM, in host memory and on disk, up to
-    the end of the last request. Both are summed over replicas. others: the costs of further groups of replicas, which
-    are numbered after the scenario's own.
+    Summed over replicas. others: the costs of further groups of replicas, which are numbered after the scenario's own.
+    upkeep: of each group, the scenario's own first.
     """
 
     requests: Records
@@ -65,7 +65,7 @@ class History:
     preemptions: int
     completed_sessions: int
     link_busy_s: float
-    held_byte_s: Sequence[float]
+    upkeep: Sequence[Upkeep]
     others: Sequence[CostModel] = ()
 
 
@@ -89,7 +89,7 @@ def summarise(scenario: Scenario, cost: CostModel, history: History) -> dict[str
         **_latency(history, begin_s),
         **_traffic(history),
         **_utilisation(scenario, cost, history, end_s),
-        **_money(scenario, history, end_s),
+        **_money(scenario, cost, history, end_s),
         "events": len(history.runs) + len(history.transfers) + history.num_requests,
         "iterations": sum(int(np.sum(part["iterations"])) for part in history.runs.parts()),
     }
@@ -143,10 +143,11 @@ def _traffic(history: History) -> dict[str, Any]:
 def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
     groups = list(_groups(scenario, [cost, *history.others], history.runs))
     replicas = sum(runs.replicas for _, runs in groups)
+    held_byte_s = Upkeep.total(history.upkeep).held_byte_s
     hbm_s = sum(work_done(cost, runs)[1] / cost.rates.hbm_bytes_per_s for cost, runs in groups)
     return {
         "kv_used_ratio": _kv_used(groups, end_s),
-        "kv_tier_bytes": {tier: _rate(held, end_s) for tier, held in zip(HELD_IN, history.held_byte_s, strict=True)},
+        "kv_tier_bytes": {tier: _rate(held, end_s) for tier, held in zip(HELD_IN, held_byte_s, strict=True)},
         "mfu_ratio": _rate(sum(peak_compute_s(cost, runs) for cost, runs in groups), replicas * end_s),
         "mbu_ratio": _rate(hbm_s, replicas * end_s),
         "link_busy_ratio": _rate(history.link_busy_s, replicas * end_s),
@@ -170,13 +171,17 @@ def _kv_used(groups: Sequence[tuple[CostModel, GroupRuns]], end_s: float) -> dic
     return {"mean": mean, "peak": max(share["peak"] for share in used)}
 
 
-def _money(scenario: Scenario, history: History, end_s: float) -> dict[str, Any]:
-    bill_usd = fleet_usd_per_s(scenario) * end_s
-    outputs = int(np.sum(history.requests["output_tokens"]))
+def _money(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
+    groups = _groups(scenario, [cost, *history.others], history.runs)
+    bills = [
+        group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)
+    ]
+    found = money(scenario, bills, history.requests, history.completed_sessions, end_s)
     return {
-        "cost_usd_per_session": _per(bill_usd, history.completed_sessions),
-        "cost_usd_per_million_output_tokens": _per(bill_usd * MILLION, outputs),
+        "cost_usd_per_session": found["per_session_usd"]["total"],
+        "cost_usd_per_million_output_tokens": found["per_million_output_tokens_usd"]["total"],
         "gpu_hours": accelerators(scenario) * end_s / SECONDS_PER_HOUR,
+        "money": found,
     }
 
 

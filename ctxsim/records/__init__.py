@@ -2,6 +2,7 @@
 
 from ctxsim.records.columns import (
     GAP_COLUMNS,
+    OF_DECODES,
     REQUEST_COLUMNS,
     RUN_COLUMNS,
     SESSION_COLUMNS,
@@ -9,6 +10,7 @@ from ctxsim.records.columns import (
     TRANSFER_COLUMNS,
     Column,
     run_columns,
+    simulated_run_columns,
 )
 from ctxsim.records.ordered import sorted_by
 from ctxsim.records.rows import Rows, table
@@ -16,6 +18,7 @@ from ctxsim.records.tables import Records, Table
 
 __all__ = [
     "GAP_COLUMNS",
+    "OF_DECODES",
     "REQUEST_COLUMNS",
     "RUN_COLUMNS",
     "SESSION_COLUMNS",
@@ -26,6 +29,7 @@ __all__ = [
     "Rows",
     "Table",
     "run_columns",
+    "simulated_run_columns",
     "sorted_by",
     "table",
 ]

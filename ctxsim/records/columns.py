@@ -63,6 +63,11 @@ SPAN_COLUMNS = (
     Column("touched_growth_tokens", "float64", "KV tokens more in each next iteration"),
 )
 
+OF_DECODES = "decode_"
+"""Before the names of SPAN_COLUMNS: of those who decode while prompts are computed; 0 where nobody does both."""
+
+SLOWED = Column("slowed_s", "float64", "how much longer the run took than it would have without copies beside it")
+
 TRANSFER_COLUMNS = (
     Column("transfer", "int64", "index, in order of completion"),
     Column("replica", "int64", "replica whose KV was copied"),
@@ -97,9 +102,18 @@ SESSION_COLUMNS = (
 
 
 def run_columns(num_spans: int) -> tuple[Column, ...]:
-    """The columns of the run table of a model with that many attention kernels."""
-    return RUN_COLUMNS + tuple(
-        Column(f"{c.name}_{i}", c.dtype, f"{c.meaning}, attention kernel {i}")
+    """The columns of the run table of a model with that many attention kernels, simulated or measured."""
+    return RUN_COLUMNS + _of_kernels(num_spans)
+
+
+def simulated_run_columns(num_spans: int) -> tuple[Column, ...]:
+    """The columns of the run table of a simulation, which knows more of its runs than can be measured."""
+    return (*run_columns(num_spans), SLOWED, *_of_kernels(num_spans, OF_DECODES, "beside prompts, decoding: "))
+
+
+def _of_kernels(num_spans: int, prefix: str = "", whose: str = "") -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{prefix}{c.name}_{i}", c.dtype, f"{whose}{c.meaning}, attention kernel {i}")
         for c in SPAN_COLUMNS
         for i in range(num_spans)
     )

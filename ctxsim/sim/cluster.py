@@ -11,8 +11,9 @@ import simpy
 
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.topology import Fabric
-from ctxsim.engine import DISK, HBM, HOST, SCHEDULERS, IncrementalBatch, PlainBatch
+from ctxsim.engine import SCHEDULERS, IncrementalBatch, PlainBatch
 from ctxsim.errors import InfeasibleError
+from ctxsim.metrics import Upkeep
 from ctxsim.sim.dispatch import CENTRAL, Dispatch, make_dispatch
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S, PLANNING_DELAY_S, TURN_MOMENT_S
@@ -55,6 +56,7 @@ class Cluster:
         self._caching = scenario.serving.enable_prefix_caching
         self._horizon_s = inf if scenario.run.horizon is None else scenario.run.horizon
         self._outstanding = 0
+        self._last_s = 0.0
         self._drained = self._env.event()
         self._rejected_in_a_row = 0
         self._ended_s: dict[int, float] = {}
@@ -72,21 +74,28 @@ class Cluster:
         self._recorded = Recorded(lambda session: self._leave(session, self._env.now + PLANNING_DELAY_S))
         self.stations: list[Station] = []
         self._links: list[Links] = []
+        self._replicas = [kind.deployment.replicas for kind in (scenario, *(other for other, _ in others))]
         self._dispatch = self._open([(scenario, cost), *others], stepping, law, hash_tokens)
 
     def run(self) -> Journal:
         """Serves everything; returns the journal."""
         self._env.process(self._arrivals())
         self._env.run(until=self._drained)
+        for station in self.stations:
+            station.close(self._last_s)
         return self.journal
 
     def link_busy_s(self) -> float:
         """Seconds in which a copy over a host link was under way, summed over replicas."""
         return sum(sum(links.replica_busy_s(self._env.now)) for links in self._links)
 
-    def held_byte_s(self) -> list[float]:
-        """KV that no request being served used, times how long it lay in each tier."""
-        return [sum(station.ledger.held_byte_s[tier] for station in self.stations) for tier in (HBM, HOST, DISK)]
+    def upkeep(self) -> list[Upkeep]:
+        """What each kind of replicas held and waited for, kind after kind, summed over its replicas."""
+        found, first = [], 0
+        for replicas in self._replicas:
+            found.append(Upkeep.total([s.ledger.upkeep() for s in self.stations[first : first + replicas]]))
+            first += replicas
+        return found
 
     def gap_costs(self) -> dict[str, float | int | None]:
         """What the gaps between turns cost (see ledger), and the contention-free bound where gaps are known."""
@@ -169,6 +178,7 @@ class Cluster:
         self._settle()
 
     def _end(self, request: ServedRequest) -> None:
+        self._last_s = max(self._last_s, request.finished_s)
         if not request.last:
             self._ended_s[request.session] = request.finished_s
         self._follow(request.demand, request.finished_s, served=True)

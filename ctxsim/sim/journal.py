@@ -8,7 +8,7 @@ from pathlib import Path
 from ctxsim.cost import Piece
 from ctxsim.engine import Plan, Request
 from ctxsim.geometry import BatchTotals
-from ctxsim.records import GAP_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
+from ctxsim.records import GAP_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
 from ctxsim.sim.links import Copy
 from ctxsim.workload.demand import Demand
 
@@ -17,10 +17,10 @@ class Run:
     """A run of equal iterations under way: what it computes, what that costs, and how many there are.
 
     open: whether an arrival would cut it short. serving_bytes: KV blocks of requests being served when it began.
-    resumed: its sequences whose first token ends a pause.
+    resumed: its sequences whose first token ends a pause. slowed: whether copies beside it take HBM bandwidth.
     """
 
-    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "serving_bytes")
+    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "serving_bytes", "slowed")
 
     def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, serving_bytes: float) -> None:
         self.plan = plan
@@ -30,6 +30,7 @@ class Run:
         self.open = plan.open
         self.resumed = 0
         self.serving_bytes = serving_bytes
+        self.slowed = False
 
 
 class ServedRequest(Request):
@@ -109,7 +110,8 @@ class Journal:
             return None if spool is None else spool / name
 
         self.requests = Rows(REQUEST_COLUMNS, place("requests"))
-        self.runs = Rows(run_columns(spans), place("runs"))
+        self.runs = Rows(simulated_run_columns(spans), place("runs"))
+        self._unmixed = [0.0] * (4 * spans)
         self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
         self.gaps = Rows(GAP_COLUMNS, place("gaps"))
         self.rejected: list[Demand] = []
@@ -176,10 +178,11 @@ class Journal:
         self.note("finish", request, time_s)
 
     def ran(
-        self, replica: int, start_s: float, run: Run, waiting: int, end_bytes: float, held: tuple[float, float, float]
-    ) -> None:
+        self, replica: int, start_s: float, run: Run, waiting: int, end_bytes: float,
+        held: tuple[float, float, float], slowed_s: float, decodes: list[float] | None,
+    ) -> None:  # fmt: skip
         """A run of iterations is over; ``end_bytes``: KV of requests being served, ``held``: bytes of idle sessions in
-        HBM, of host memory and of disk."""
+        HBM, of host memory and of disk; ``decodes``: the extents of those who decode beside prompts."""
         batch, plan = run.batch, run.plan
         self.runs.append(
             (
@@ -201,6 +204,8 @@ class Journal:
                 *batch.pairs_growth,
                 *batch.touched,
                 *batch.touched_growth,
+                slowed_s,
+                *(decodes or self._unmixed),
             )
         )
 

@@ -1,9 +1,13 @@
-"""What the gaps between turns cost: the memory that idle sessions hold, and what is computed again.
+"""What a replica's time and memory go to where nothing is computed, and what the gaps between turns cost.
 
 Every gap of a session is paid for: HBM while its KV lies there idle or is on its way (its share of the KV pool, at the
 replica's price), host memory and disk while it lies there, and the replica for as long as it takes to compute again
 what was lost. The contention-free bound is what the same gaps would have cost, had each been alone on its replica and
 known beforehand: the least of holding it in HBM, of swapping it out and in, and of computing it again.
+
+The bill (metrics.money) is divided by the same byte-seconds at the same prices. Below HBM a gap's cost is its part of
+the bill. In HBM it is more: a gap pays for its share of the pool at all times, since it keeps others out, while the bill
+of a busy replica is paid by whom it computes for, and holding has the gap's share of idle times alone.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from dataclasses import dataclass
 
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.engine import DISK, HBM, HOST
+from ctxsim.metrics import Upkeep
 from ctxsim.sim.journal import ServedRequest
 
 Held = tuple[float, float, float]
@@ -35,11 +40,14 @@ PAID_FOR = ("hold_hbm_usd", "hold_host_usd", "hold_disk_usd", "recompute_usd")
 
 
 class Ledger:
-    """The gap costs of one replica, as they come."""
+    """The gap costs of one replica, as they come, and its time in which nothing was computed (see metrics.Upkeep)."""
 
     def __init__(self, prices: GapPrices) -> None:
         self.costs = GapCosts()
         self.held_byte_s = [0.0, 0.0, 0.0]
+        self.idle_byte_s = 0.0
+        self.idle_s = 0.0
+        self.copy_wait_s = 0.0
         self._prices = prices
         self._at_s = 0.0
         self._held: Held = (0.0, 0.0, 0.0)
@@ -52,6 +60,19 @@ class Ledger:
                 self.held_byte_s[tier] += (self._held[tier] + held[tier]) / 2 * seconds
         self._at_s = at_s
         self._held = held
+
+    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
+        """Nothing was computed for so long, with that much unused in HBM; ``waited``: somebody waited for copies."""
+        if waited:
+            self.copy_wait_s += seconds
+        else:
+            self.idle_s += seconds
+            self.idle_byte_s += seconds * unused_bytes
+
+    def upkeep(self) -> Upkeep:
+        """What the bill is divided by, up to now."""
+        hbm, host, disk = self.held_byte_s
+        return Upkeep(self.idle_s, self.copy_wait_s, self.idle_byte_s, (hbm, host, disk))
 
     def admitted(self, request: ServedRequest, kept_bytes: float) -> None:
         """A turn begins to be served; ``kept_bytes``: of all of it that is reusable."""

@@ -7,8 +7,8 @@ from typing import Any, Protocol, cast
 
 import simpy
 
-from ctxsim.cost import Law
-from ctxsim.engine import EngineCore, Move, Plan, Scheduler
+from ctxsim.cost import Law, course_s
+from ctxsim.engine import HBM, EngineCore, Move, Plan, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
 from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
 from ctxsim.sim.ledger import Held
@@ -21,6 +21,7 @@ class Surroundings(Protocol):
     """What a replica asks of what is around it."""
 
     releases: bool
+    undisturbed: Law
 
     def completed(self, request: ServedRequest) -> None:
         """A request has all its tokens."""
@@ -50,6 +51,10 @@ class Surroundings(Protocol):
         """The replica holds that much at its clock."""
         ...
 
+    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
+        """Nothing was computed for so long, with that much unused in HBM; ``waited``: somebody waited for copies."""
+        ...
+
 
 class Replica:
     """A serving engine in simulated time, as one SimPy process.
@@ -76,9 +81,11 @@ class Replica:
         self._finish_delay_s = 0.0 if around.releases else PLANNING_DELAY_S
         self._arrived: list[ServedRequest] = []
         self._copied: list[tuple[Copy, Move]] = []
+        self._copying = 0
         self._over: list[tuple[float, int]] = []
         self._run: Run | None = None
         self._stalling = False
+        self._waiting = False
         self._idle: simpy.Event | None = None
         self._process = env.process(self._serve())
 
@@ -101,6 +108,7 @@ class Replica:
     def copied(self, copy: Copy, move: Move) -> None:
         """A copy has ended now."""
         self._copied.append((copy, move))
+        self._copying -= HBM in (move.source, move.target)
         self._disturb(copy.end_s)
 
     def forget(self, session: int, at_s: float) -> None:
@@ -125,7 +133,7 @@ class Replica:
 
     def _disturb(self, at_s: float) -> None:
         if self._idle is not None:
-            self.clock_s = max(self.clock_s, at_s)
+            self._rest_until(max(self.clock_s, at_s))
             self._idle.succeed()
             self._idle = None
         elif self._run is not None and self._cut(self._run, at_s):
@@ -166,13 +174,24 @@ class Replica:
 
     def _rest(self) -> Generator[simpy.Event, Any, None]:
         """Nothing can run until something comes; what came in the moment after the boundary is the next to do."""
+        self._waiting = self._waits_for_copies()
         came_s = list(self._came_s())
         if came_s:
-            self.clock_s = min(came_s)
+            self._rest_until(min(came_s))
             return
         self._idle = self._env.event()
         yield self._idle
         yield self._planning_time()
+
+    def _rest_until(self, at_s: float) -> None:
+        """Nothing has been computed up to then."""
+        self._around.rested(at_s - self.clock_s, self.core.holdings.unused_bytes, self._waiting)
+        self.clock_s = at_s
+
+    def _waits_for_copies(self) -> bool:
+        """Whether a copy in or out of HBM is under way, and somebody is here who is served once it has ended."""
+        core = self.core
+        return self._copying > 0 and bool(core.running or core.held or len(core.waiting))
 
     def _planning_time(self) -> simpy.Event:
         """Comes when the next iteration is planned, whenever in the environment's time the boundary was noticed."""
@@ -247,7 +266,8 @@ class Replica:
             # Where all who ran were preempted, others may run instead, or they again.
             return self._next_run() if plan.preempted else None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
-        piece = next(iter(self._around.law()(batch)))
+        law = self._around.law()
+        piece = next(iter(law(batch)))
         # While someone is paused, any boundary may be the one where its next block is free.
         iterations = 1 if core.paused else min(plan.repeats, until, piece.until)
         if decoding and iterations > 1:
@@ -256,6 +276,7 @@ class Replica:
                 room_bytes = core.free_bytes + core.cache.droppable_bytes
                 iterations = core.decodes.fitting_iterations(room_bytes, iterations)
         run = Run(plan, batch, piece, iterations, core.serving_bytes)
+        run.slowed = law is not self._around.undisturbed
         if self._stalling or plan.resumed or not plan.decoding:
             self._note_stalls(run)
         return run
@@ -275,6 +296,7 @@ class Replica:
     def _send_copies(self) -> None:
         orders = self.core.holdings.orders
         for move in orders:
+            self._copying += HBM in (move.source, move.target)
             self._around.send(move)
         orders.clear()
 
@@ -301,16 +323,22 @@ class Replica:
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         held = self.held() if core.holdings.used else NOTHING
+        slowed_s = self._slowed_s(run, self.clock_s - start_s) if run.slowed else 0.0
+        decodes = core.decodes.extents() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
             # What came to host memory and left it with this boundary did not lie there during the run.
             self._around.tally((outcome.idle_bytes, *held[1:]))
             held = self.held()
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
-        journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held)
+        journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, slowed_s, decodes)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)
         for request in outcome.finished:
             self.outstanding -= 1
             journal.ended(cast("ServedRequest", request), self.clock_s)
             self._around.completed(cast("ServedRequest", request))
+
+    def _slowed_s(self, run: Run, lasted_s: float) -> float:
+        """How much longer a run took than it would have without copies beside it."""
+        return lasted_s - course_s(self._around.undisturbed(run.batch), run.iterations)

@@ -76,7 +76,7 @@ def simulate(
         preemptions=journal.preemptions,
         completed_sessions=completed_sessions,
         link_busy_s=cluster.link_busy_s(),
-        held_byte_s=cluster.held_byte_s(),
+        upkeep=cluster.upkeep(),
         others=others,
     )
     summary = summarise(scenario, cost, history)

@@ -74,6 +74,7 @@ class Station:
     ) -> None:  # fmt: skip
         scenario, cost, serving = site.scenario, site.cost, site.scenario.serving
         self.releases = users.releases
+        self.undisturbed = site.cost.law if site.law is None else site.law
         self._site = site
         self._local = number - site.first
         self._users = users
@@ -156,11 +157,9 @@ class Station:
 
     def law(self) -> Law:
         """See replica.Surroundings."""
-        if self._site.law is not None:
-            return self._site.law
         rate = self._copy_bytes_per_s
-        if not rate:
-            return self._site.cost.law
+        if self._site.law is not None or not rate:
+            return self.undisturbed
         law = self._laws.get(rate)
         if law is None:
             if len(self._laws) >= MOST_LAWS:
@@ -176,3 +175,16 @@ class Station:
     def tally(self, held: Held) -> None:
         """See replica.Surroundings."""
         self.ledger.tally(self.replica.clock_s, held)
+
+    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
+        """See replica.Surroundings."""
+        self.ledger.rested(seconds, unused_bytes, waited)
+
+    def close(self, end_s: float) -> None:
+        """Nothing more is asked of the replica: what it holds stays as it is up to ``end_s``, the end of the last
+        request of all."""
+        left_s = end_s - self.replica.clock_s
+        if left_s > 0:
+            held = self.replica.held()
+            self.ledger.tally(end_s, held)
+            self.ledger.rested(left_s, held[0], waited=False)

@@ -37,12 +37,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a fleet is billed: the scenario's prices where it gives them, else those of the profile and its host."""
+    """What a fleet is billed: the scenario's prices where it gives them, else those of the profile and its host.
+
+    energy_billed: whether energy is paid for beside the accelerators, as of a machine that is owned; a rent covers it.
+    """
 
     accelerator_usd_per_s: float
     host_memory_usd_per_byte_s: float
     disk_usd_per_byte_s: float
     energy_usd_per_j: float
+    energy_billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +301,7 @@ def _price(override: PriceOverride, hardware: Hardware) -> Price:
         chosen(override.host_memory, hardware.host_memory_usd_per_byte_s),
         chosen(override.disk, hardware.disk_usd_per_byte_s),
         chosen(override.energy, hardware.energy_usd_per_j),
+        override.energy_billed,
     )
 
 

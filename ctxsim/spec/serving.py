@@ -112,12 +112,16 @@ class Slo(Spec):
 
 
 class PriceOverride(Spec):
-    """Prices that replace those of the hardware profile and its host; what is absent stays as they have it."""
+    """Prices that replace those of the hardware profile and its host; what is absent stays as they have it.
+
+    ``energy_billed``: whether energy is on the bill, beside the price of the accelerators.
+    """
 
     accelerator: UsdPerS | None = None
     host_memory: UsdPerByteS | None = None
     disk: UsdPerByteS | None = None
     energy: UsdPerJoule | None = None
+    energy_billed: bool = False
 
 
 class Run(Spec):

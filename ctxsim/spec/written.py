@@ -72,4 +72,4 @@ def _prices(scenario: Scenario) -> dict[str, object]:
         prices = {getattr(one.price, name) for one in scenario.fleet}
         if len(prices) == 1:
             found[key] = exact(prices.pop(), dimension)
-    return found
+    return found | {"energy_billed": scenario.price.energy_billed}
