@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,9 @@ def plan(
     settings: SetOption = None,
     workers: WorkersOption = None,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress on stderr.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a report of the plan there too, as ctxsim report does.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> Answer:
     """Find the cheapest fleet that meets the scenario's SLO at a load.
@@ -80,8 +84,13 @@ def plan(
         found = run_plan(
             goal, space, executor=local(workers or os.cpu_count() or 1), progress=progress.update, confidence_runs=runs
         )
+    keys = plan_keys(found, _command(scenario, settings, users, rate, max_accelerators, runs, listed))
+    if report is not None:
+        from ctxsim.cli.reporting import report_of_plan
+
+        report_of_plan(keys, report, workers)
     return Answer(
-        "plan", plan_keys(found), lambda: plan_view(found), as_json,
+        "plan", keys, lambda: plan_view(found), as_json,
         scenario_sha256=goal.base.sha256, warnings=found.warnings,
     )  # fmt: skip
 
@@ -120,6 +129,29 @@ def sensitivity(
         "sensitivity", result, lambda: sensitivity_view(base, effects, by.value, ratio), as_json,
         scenario_sha256=base.sha256, warnings=base.warnings,
     )  # fmt: skip
+
+
+OPTIONS = {
+    "hardware": "--accelerators", "deployment.tensor_parallel": "--tensor-parallel", "serving.kv_dtype": "--kv-dtype",
+    "serving.residency": "--residency", "serving.host_kv_capacity": "--host-memory",
+    "serving.max_num_batched_tokens": "--batch-tokens", "serving.max_num_seqs": "--batch-seqs",
+}  # fmt: skip
+"""The option that lists the choices of each key."""
+
+
+def _command(
+    scenario: str, settings: list[str] | None, users: int | None, rate: float | None, most: int, runs: int,
+    listed: Mapping[str, str | None],
+) -> list[str]:  # fmt: skip
+    """The words that ask for the same plan again; what does not change the answer is left out."""
+    given = {"--users": users, "--rate": rate, **{OPTIONS[key]: text for key, text in listed.items()}}
+    given |= {"--max-accelerators": most, "--runs": runs}
+    words = ["ctxsim", "plan", scenario]
+    for setting in settings or ():
+        words += ["--set", setting]
+    for option, value in given.items():
+        words += [] if value is None else [option, str(value)]
+    return words
 
 
 def _values(text: str | None) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ import pytest
 from command_line import REQUESTS, ctxsim
 
 import ctxsim as cs
-from ctxsim.api.human import human
+from ctxsim.human import human
 from ctxsim.api.jsonable import counts_amount, jsonable
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ctxsim.api.human import human
 from ctxsim.cli.views.tables import grid, heading, paragraph
 from ctxsim.explore import Comparison, Difference, Sweep
+from ctxsim.human import human
 from ctxsim.spec.scenario import Scenario
 
 DIFFERENCES = (

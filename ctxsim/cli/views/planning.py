@@ -8,26 +8,29 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ctxsim.api.human import human
 from ctxsim.cli.views.tables import grid, heading, labelled, paragraph
 from ctxsim.explore.plan import Plan
 from ctxsim.explore.plan.goal import design_text
 from ctxsim.explore.plan.halving import Lever
 from ctxsim.explore.plan.search import Fleet
 from ctxsim.explore.sensitivity import OUTCOMES, Effect
+from ctxsim.human import human
 from ctxsim.spec.scenario import Scenario
 
 PERCENT = 100
 MOST_FACTORS = 8
 
 
-def plan_keys(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON."""
+def plan_keys(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+    """The plan as JSON, with the words of the command that asks for it again."""
     goal = plan.goal
+    chosen = plan.chosen.scenario
+    assert isinstance(chosen, Scenario)
     return {
+        "command": list(command),
         "load": {"users": int(goal.load)} if goal.closed else {"arrivals_per_s": goal.load},
         "slo": {"ttft_s": goal.base.slo.ttft, "tpot_s": goal.base.slo.tpot, "percentile": goal.base.slo.percentile},
-        "chosen": _fleet_keys(plan.chosen),
+        "chosen": _fleet_keys(plan.chosen) | {"scenario_yaml": chosen.to_yaml()},
         "runner_up": None if plan.runner_up is None else _fleet_keys(plan.runner_up),
         "confidence": asdict(plan.confidence),
         "saturation_load": plan.saturation_load,

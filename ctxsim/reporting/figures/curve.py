@@ -1,0 +1,63 @@
+"""What becomes of latency and throughput as the load grows, against the SLO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ctxsim.explore.curve import LoadPoint
+from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, STYLE, head, quantities
+from ctxsim.spec.serving import Slo
+from ctxsim.units import show
+
+BEYOND_RATIO = 6.0
+"""Latencies beyond so many times their limit are cut off, so that the limit can be seen."""
+
+
+def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo) -> dict[str, Figure]:
+    """TTFT, TPOT and sessions per hour over the load. load: the scenario's own, marked; unit: of the load."""
+    panels = {
+        "ttft_s": (f"TTFT p{slo.percentile:g}", slo.ttft),
+        "tpot_s": (f"TPOT p{slo.percentile:g}", slo.tpot),
+        "sessions_per_hour": ("Sessions an hour", None),
+    }
+    figures = {}
+    for key, (title, limit) in panels.items():
+        values = [getattr(point, key) for point in points]
+        if all(value is None for value in values):
+            continue
+        with rc_context(STYLE):
+            figures[key] = Figure(figsize=PANEL)
+            axes = figures[key].subplots()
+            _panel(axes, np.array([point.load for point in points]), np.array(values, dtype=float), limit)
+            _own(axes, points, load, key)
+            head(axes, title)
+            axes.set_xlabel(unit)
+            if key.endswith("_s"):
+                quantities(axes.yaxis, "seconds")
+    return figures
+
+
+def _panel(axes: Axes, loads: np.ndarray, values: np.ndarray, limit: float | None) -> None:
+    axes.plot(loads, values, "o-", color=INK, linewidth=1.8, markersize=4)
+    axes.set_xlim(0, loads.max() * 1.05)
+    top = np.nanmax(values) * 1.12
+    if limit is not None:
+        axes.axhline(limit, color=ACCENT, linewidth=1, linestyle="--")
+        axes.annotate(
+            f"SLO {show(limit, 'seconds')}", (0, limit), (4, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", color=ACCENT, fontsize=9,
+        )  # fmt: skip
+        top = max(limit * 1.25, min(top, limit * BEYOND_RATIO))
+    axes.set_ylim(0, top)
+
+
+def _own(axes: Axes, points: Sequence[LoadPoint], load: float, key: str) -> None:
+    """The scenario's own load."""
+    here = next((point for point in points if point.load == load), None)
+    if here is not None and getattr(here, key) is not None:
+        axes.scatter([load], [getattr(here, key)], s=44, color=ACCENT, zorder=3)

@@ -1,0 +1,124 @@
+"""The fleet, what it costs, and what every dollar of it was paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctxsim.cost import fleet_usd_per_s, power_w
+from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet, Words
+from ctxsim.reporting.figures import bars, style
+from ctxsim.reporting.panels import panel
+from ctxsim.reporting.subject import Subject
+from ctxsim.reporting.words import usd
+from ctxsim.spec.scenario import Scenario
+from ctxsim.units import SECONDS_PER_HOUR, show
+
+PARTS = {
+    "prefill": ("prefill", style.ACCENT),
+    "decode": ("decode", style.INK),
+    "switching": ("switching", style.PALE),
+    "holding_hbm": ("holding in HBM", style.HBM),
+    "holding_host": ("holding in host memory", style.HOST),
+    "holding_disk": ("holding on disk", style.DISK),
+    "idle": ("idle", style.SOFT),
+}
+"""Parts of the bill by their keys: how a reader calls them, and their colour."""
+
+UNITS = {
+    "per_session_usd": "a session",
+    "per_turn_usd": "a turn",
+    "per_million_input_tokens_usd": "1M prompt tokens",
+    "per_million_output_tokens_usd": "1M answer tokens",
+}
+
+FLEET = (
+    Column("group", "replicas of", words=True), Column("replicas", "replicas"),
+    Column("tensor_parallel", "TP"), Column("accelerators", "accelerators"),
+    Column("accelerator_usd_per_hour", "an accelerator-hour"), Column("host_kv_capacity_bytes", "host KV a node"),
+    Column("total_usd_per_hour", "an hour"),
+)  # fmt: skip
+
+
+def fleet(subject: Subject) -> Section:
+    """Replicas and prices, and the bill of the simulation divided."""
+    scenario = subject.scenario
+    blocks: list[Block] = [
+        Words(_what(scenario)), Sheet("fleet", "The fleet", FLEET, [_row(group) for group in scenario.fleet]),
+    ]  # fmt: skip
+    if subject.served:
+        money = subject.summary["money"]
+        blocks += [_bars(money), _parts(money), _own(money), Words(_energy(subject, money))]
+    return Section("fleet", "Fleet and cost", blocks)
+
+
+def _what(scenario: Scenario) -> str:
+    serving, price = scenario.serving, scenario.price
+    usd_per_s = fleet_usd_per_s(scenario)
+    origin = (
+        "the scenario"
+        if price.accelerator_usd_per_s != scenario.hardware.accelerator_usd_per_s
+        else (f"the profile, as of {scenario.hardware.price_date}")
+    )
+    return (
+        f"{scenario.model.name} with weights in {serving.weight_dtype} and KV in {serving.kv_dtype}, idle KV under "
+        f"policy {serving.residency}, {serving.max_num_batched_tokens:,} tokens an iteration at most. The whole fleet "
+        f"costs {show(usd_per_s, 'usd_per_s')}; the price of {scenario.hardware.name} is that of {origin}."
+    )
+
+
+def _row(group: Scenario) -> list[Any]:
+    deployment = group.deployment
+    return [
+        group.hardware.name, deployment.replicas, deployment.tensor_parallel, deployment.accelerators,
+        group.price.accelerator_usd_per_s * SECONDS_PER_HOUR, group.serving.host_kv_capacity,
+        fleet_usd_per_s(group) * SECONDS_PER_HOUR,
+    ]  # fmt: skip
+
+
+def _bars(money: dict[str, Any]) -> Picture:
+    bill, parts = money["bill_usd"], {key: value for key, value in money["parts_usd"].items() if value}
+    drawn = [
+        bars.Bar(PARTS[key][0], value, f"{usd(value)}, {value / bill:.1%}", PARTS[key][1])
+        for key, value in parts.items()
+    ]
+    most = max(parts, key=lambda key: parts[key])
+    said = f"Bars of the bill of {usd(bill)}: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
+    caption = f"What the bill of {usd(bill)} was paid for; the largest part is {PARTS[most][0]}, {parts[most] / bill:.0%} of it."
+    return Picture(caption, [panel("bill", bars.bars_figure(drawn, "USD of the simulated time"), said)])
+
+
+def _parts(money: dict[str, Any]) -> Sheet:
+    """A row a part, and their sum."""
+    columns = [
+        Column("part", "paid for", words=True), Column("bill_usd", "bill"), Column("share_ratio", "share"),
+        *(Column(key, head) for key, head in UNITS.items()),
+    ]  # fmt: skip
+    bill = money["bill_usd"]
+    rows = [
+        [PARTS[key][0], value, value / bill, *(money[unit][key] for unit in UNITS)]
+        for key, value in money["parts_usd"].items()
+    ]
+    rows.append(["total", bill, 1.0, *(money[unit]["total"] for unit in UNITS)])
+    return Sheet("money", "The bill by what it was paid for", columns, rows, total=True)
+
+
+def _own(money: dict[str, Any]) -> Sheet:
+    columns = [
+        Column("tokens_of", "tokens", words=True), Column("tokens", "how many"), Column("million_tokens_usd", "1M tokens"),
+    ]  # fmt: skip
+    names = {"computed_input": "prompts, computed", "cached_input": "prompts, found in the cache", "output": "answers"}
+    rows = [[words, money["tokens"][key], money["own_per_million_tokens_usd"][key]] for key, words in names.items()]
+    return Sheet("token_costs", "What a million tokens cost alone", columns, rows)
+
+
+def _energy(subject: Subject, money: dict[str, Any]) -> str:
+    summary, power = subject.summary, power_w(subject.scenario)
+    billed = "it is in the bill" if money["energy_billed"] else "the price of accelerators covers it"
+    each = ""
+    if summary["sessions_per_hour"]:
+        each = f", {show(power * SECONDS_PER_HOUR / summary['sessions_per_hour'], 'joules')} a session"
+    total, lasted = show(power * summary["duration_s"], "joules"), show(summary["duration_s"], "seconds")
+    return (
+        f"Energy, at most: {total} for the simulated {lasted}{each}, {usd(money['energy_usd'])}; {billed}. It is the "
+        f"board power of all accelerators ({show(power, 'watts')}) for the whole time, without hosts and cooling."
+    )
