@@ -75,6 +75,7 @@ def _decode(a: Analysis) -> list[str]:
     return [
         f"decode_answer_s = {a.session.answer_tokens} x {keys['decode_step_s']:.6g} s = "
         f"{keys['decode_answer_s']:.6g} s",
+        f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
     ]
 
 
@@ -83,7 +84,6 @@ def _switch(a: Analysis) -> list[str]:
     return [
         f"switch_s = 2 x {keys['kv_bytes_per_session']:,.0f} B / {a.cost.host_link_bytes_per_s:.6g} B/s = "
         f"{keys['switch_s']:.6g} s",
-        f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
     ]
 
 

@@ -33,6 +33,12 @@ class LoadPoint:
     missed: tuple[str, ...]
     row: Row
 
+    @property
+    def cost_usd_per_session(self) -> float | None:
+        """What a session costs."""
+        cost: float | None = self.row["cost_usd_per_session"]
+        return cost
+
 
 def load_curve(scenario: Scenario, executor: Executor, more: Iterable[float] = ()) -> list[LoadPoint]:
     """The points at RATIOS of the load and at those loads too, ascending; loads that cannot be served are left out."""

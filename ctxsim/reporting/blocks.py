@@ -23,7 +23,8 @@ class Sheet:
     """A table: shown on the page, and written as CSV and Parquet under its name. rows: raw values, None where missing.
 
     A column ``value`` holds quantities of many kinds, each with the unit of the key in its row's first column.
-    total: the last row sums up the others and stays last however the table is sorted.
+    total: the last row sums up the others and stays last however the table is sorted. unit: of all amounts, said once
+    with the title instead of in every cell.
     """
 
     kind: ClassVar[str] = "sheet"
@@ -32,24 +33,25 @@ class Sheet:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     total: bool = False
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title, with the unit of the amounts where the cells leave it out."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
 
     @property
     def cells(self) -> list[list[tuple[Column, str, str]]]:
         """By row: column, what is read (with its unit), and what the table is sorted by."""
-        return [
-            [
-                (column, _read(column, value, row[0]), sort_key(value))
-                for column, value in zip(self.columns, row, strict=True)
-            ]
-            for row in self.rows
-        ]
+        return [[self._cell(row, *pair) for pair in zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def _cell(self, row: Sequence[Any], column: Column, value: Any) -> tuple[Column, str, str]:
+        text = human(str(row[0]) if column.name == VALUE else column.name, value)
+        return column, text.removesuffix(f" {self.unit}"), sort_key(value)
 
 
 VALUE = "value"
-
-
-def _read(column: Column, value: Any, key: Any) -> str:
-    return human(str(key) if column.name == VALUE else column.name, value)
+"""A column of quantities of many kinds."""
 
 
 def sort_key(value: Any) -> str:

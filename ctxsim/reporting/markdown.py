@@ -47,7 +47,7 @@ def _labelled(block: Labelled) -> str:
 def _sheet(block: Sheet) -> str:
     heads = [escaped(column.head) for column in block.columns]
     rows = [[escaped(text) for _, text, _ in row] for row in block.cells]
-    return f"**{escaped(block.title)}**\n\n{_table(heads, rows, [column.words for column in block.columns])}"
+    return f"**{escaped(block.heading)}**\n\n{_table(heads, rows, [column.words for column in block.columns])}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool]) -> str:

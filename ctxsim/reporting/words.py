@@ -24,6 +24,26 @@ RESOURCES = {
 """What can bind, by its name in the keys."""
 
 
+FACTORS = {
+    "peak_flop_per_s": "FLOP/s",
+    "hbm_bytes": "HBM size",
+    "hbm_bytes_per_s": "HBM bandwidth",
+    "scale_up_bytes_per_s": "link between accelerators",
+    "host_link_bytes_per_s": "host link",
+    "host_memory_bytes_per_s": "host memory bandwidth",
+    "host_kv_capacity_bytes": "host memory for KV",
+    "accelerator_usd_per_s": "price of accelerators",
+    "host_memory_usd_per_byte_s": "price of host memory",
+    "think_time_s": "think time",
+}
+"""Numbers that can be made larger or smaller, where their keys do not read as words."""
+
+
+def factor_words(name: str) -> str:
+    """The number of that key in words."""
+    return FACTORS.get(name, name.replace("_", " "))
+
+
 def fleet_words(scenario: Scenario) -> str:
     """``2 replicas of 2 x h100-80gb-sxm``, every kind of replicas."""
     return listed(_group_words(group) for group in scenario.fleet)

@@ -29,24 +29,36 @@ class Bar(NamedTuple):
 
 
 def bars_figure(bars: Sequence[Bar], label: str, log: bool = False, mark: tuple[float, str] | None = None) -> Figure:
-    """The bars from the top down. label: of the axis, with its unit. mark: a line across all, and its name."""
+    """The bars from the top down; points with ``log``. label: of the axis, with its unit. mark: a line across all, and its name."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.75 + BAR_IN * len(bars) + 0.25 * (mark is not None)))
         axes = figure.subplots()
         rows = range(len(bars))
-        axes.barh(rows, [bar.size for bar in bars], height=BAR_HEIGHT, color=[bar.color for bar in bars])
+        _draw(axes, bars, log)
         axes.set_yticks(rows, [bar.name for bar in bars])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
+        axes.grid(axis="y", visible=log)
         axes.set_xlabel(label)
         sizes = [bar.size for bar in bars] + ([] if mark is None else [mark[0]])
         _scale(axes, sizes, log)
         for row, bar in enumerate(bars):
-            axes.annotate(bar.words, (bar.size, row), (5, 0), textcoords="offset points", va="center", fontsize=9)
+            axes.annotate(
+                bar.words, (bar.size, row), (9 if log else 5, 0), textcoords="offset points", va="center", fontsize=9
+            )
         if mark is not None:
             _mark(axes, *mark)
     return figure
+
+
+def _draw(axes: Axes, bars: Sequence[Bar], log: bool) -> None:
+    """Bars from zero; points where the axis is in powers of ten, which has no zero to begin at."""
+    rows, sizes, colors = range(len(bars)), [bar.size for bar in bars], [bar.color for bar in bars]
+    if log:
+        axes.scatter(sizes, rows, s=70, color=colors, zorder=3)
+        axes.set_ylim(-0.6, len(bars) - 0.4)
+    else:
+        axes.barh(rows, sizes, height=BAR_HEIGHT, color=colors)
 
 
 def _scale(axes: Axes, sizes: Sequence[float], log: bool) -> None:

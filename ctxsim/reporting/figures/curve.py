@@ -19,11 +19,12 @@ BEYOND_RATIO = 6.0
 
 
 def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo) -> dict[str, Figure]:
-    """TTFT, TPOT and sessions per hour over the load. load: the scenario's own, marked; unit: of the load."""
+    """TTFT, TPOT, sessions per hour and dollars per session over the load. load: the scenario's own, marked; unit: of the load."""
     panels = {
         "ttft_s": (f"TTFT p{slo.percentile:g}", slo.ttft),
         "tpot_s": (f"TPOT p{slo.percentile:g}", slo.tpot),
         "sessions_per_hour": ("Sessions an hour", None),
+        "cost_usd_per_session": ("USD a session", None),
     }
     figures = {}
     for key, (title, limit) in panels.items():

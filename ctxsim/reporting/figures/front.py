@@ -16,6 +16,9 @@ CHOSEN, FRONT, OTHER = "chosen", "front", "other"
 LOOKS = {CHOSEN: (ACCENT, ACCENT, 60), FRONT: (INK, INK, 36), OTHER: ("none", SOFT, 36)}
 """Fill, edge and size of a point."""
 
+LINE_POINTS, POINTS_PER_INCH, HEIGHT_RATIO = 12.0, 72, 0.72
+"""Height of a line of names; of a panel, how much of its height the axes take."""
+
 
 class Spot(NamedTuple):
     """One fleet. standing: ``chosen``, ``front`` or ``other``; a number that it has not is None."""
@@ -51,16 +54,24 @@ def _panel(axes: Axes, shown: Sequence[tuple[Spot, float]], limit: float | None)
     most_usd, most = max(spot.usd_per_hour for spot, _ in shown), max(value for _, value in shown)
     axes.set_xlim(0, most_usd * 1.15)
     axes.set_ylim(0, max(most, limit or 0.0) * 1.25)
-    for spot, value in shown:
-        if spot.standing != OTHER:
-            left = spot.usd_per_hour > most_usd / 2
-            axes.annotate(
-                spot.name, (spot.usd_per_hour, value), (-8 if left else 8, 5), textcoords="offset points",
-                ha="right" if left else "left", fontsize=8.5, color=LOOKS[spot.standing][1],
-            )  # fmt: skip
+    _name(axes, [(spot, value) for spot, value in shown if spot.standing != OTHER], most_usd)
     if limit is not None:
         axes.axhline(limit, color=ACCENT, linewidth=1, linestyle="--")
         axes.annotate(
             f"SLO {show(limit, 'seconds')}", (0, limit), (4, 3), xycoords=("axes fraction", "data"),
             textcoords="offset points", color=ACCENT, fontsize=9,
+        )  # fmt: skip
+
+
+def _name(axes: Axes, named: Sequence[tuple[Spot, float]], most_usd: float) -> None:
+    """Names beside their points from the lowest up, each at least a line above the one before."""
+    points_each = PANEL[1] * HEIGHT_RATIO * POINTS_PER_INCH / axes.get_ylim()[1]
+    last = -LINE_POINTS
+    for spot, value in sorted(named, key=lambda pair: pair[1]):
+        at = value * points_each
+        last = max(at - LINE_POINTS / 2, last + LINE_POINTS)
+        left = spot.usd_per_hour > most_usd / 2
+        axes.annotate(
+            spot.name, (spot.usd_per_hour, value), (-9 if left else 9, last - at), textcoords="offset points",
+            ha="right" if left else "left", fontsize=8.5, color=LOOKS[spot.standing][1],
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ctxsim.metrics import QUANTILES
 from ctxsim.metrics.gaps import pause_shares, pauses_since
 from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, STYLE, WIDTH, head, plain_log, quantities
 from ctxsim.sim import Simulation
@@ -27,6 +29,8 @@ MOST_TICKS = 5
 
 PERCENT = 100
 MIDDLE = 0.5
+TOP = 1.1
+"""Room above the curves for the names of quantiles."""
 
 TITLES = {
     "ttft_s": "Time to first token",
@@ -37,27 +41,31 @@ TITLES = {
 
 
 class Curve(NamedTuple):
-    """The share of requests, or of tokens, within so many seconds; the limit that an SLO sets."""
+    """The share of requests, or of tokens, within so many seconds; the limit that an SLO sets; quantiles to be marked."""
 
     seconds: np.ndarray
     shares: np.ndarray
     of: str
     limit_s: float | None
+    marks: Mapping[float, float | None]
 
 
 def latency_curves(simulation: Simulation) -> dict[str, Curve]:
     """By key of the summary, after the warm-up."""
     begin_s, slo = simulation.summary["warmup_s"], simulation.scenario.slo
     counted = simulation.requests["arrival_s"] >= begin_s
-    paused_s = pauses_since(simulation.gaps, begin_s)
     limits = {"ttft_s": slo.ttft, "tpot_s": slo.tpot}
-    of_requests = {
-        key: Curve(*_shares(simulation.requests[key][counted]), "requests", limits.get(key))
-        for key in TITLES
-        if key != "itl_s"
-    }
-    pauses = Curve(*pause_shares(simulation.runs, paused_s, POINTS, begin_s), "tokens", None)
-    return {key: of_requests.get(key, pauses) for key in TITLES}
+    curves = {}
+    for key in TITLES:
+        found = simulation.summary[key]
+        marks = {share: found[name] for name, share in QUANTILES.items() if share in (MIDDLE, slo.percentile / PERCENT)}
+        if key == "itl_s":
+            paused_s = pauses_since(simulation.gaps, begin_s)
+            curves[key] = Curve(*pause_shares(simulation.runs, paused_s, POINTS, begin_s), "tokens", None, marks)
+        else:
+            shares = _shares(simulation.requests[key][counted])
+            curves[key] = Curve(*shares, "requests", limits.get(key), marks)
+    return curves
 
 
 def latency_figure(simulation: Simulation) -> Figure:
@@ -90,7 +98,8 @@ def _shares(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _panel(axes: Axes, title: str, curve: Curve, percentile: float) -> None:
     """A step at each value; on an axis in powers of ten, from the least value that is not 0."""
     head(axes, title)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, TOP)
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel(f"share of {curve.of}")
     shown = curve.seconds > 0
@@ -103,8 +112,8 @@ def _panel(axes: Axes, title: str, curve: Curve, percentile: float) -> None:
     low, high = axes.get_xlim()
     wider = max(1.0, (LEAST_RATIO / (high / low)) ** 0.5)
     axes.set_xlim(low / wider, high * wider)
-    for share in (MIDDLE, percentile / PERCENT):
-        _name(axes, curve, share)
+    for share, seconds in curve.marks.items():
+        _name(axes, share, seconds)
     plain_log(axes.xaxis, MOST_TICKS)
     quantities(axes.xaxis, "seconds")
 
@@ -121,16 +130,14 @@ def _limit(axes: Axes, curve: Curve, percentile: float) -> None:
         )  # fmt: skip
 
 
-def _name(axes: Axes, curve: Curve, share: float) -> None:
-    """Marks where the curve reaches a share, and says when, on the side where there is more room."""
-    at = min(int(np.searchsorted(curve.shares, share)), len(curve.shares) - 1)
-    seconds = curve.seconds[at]
-    if seconds <= 0:
+def _name(axes: Axes, share: float, seconds: float | None) -> None:
+    """Marks a quantile and says how long it is: above to the left or below to the right, where no curve can be."""
+    if not seconds:
         return
     low, high = axes.get_xlim()
     left = seconds**2 > low * high
     axes.scatter([seconds], [share], s=20, color=INK, zorder=3)
     axes.annotate(
-        f"p{share * PERCENT:g} {show(seconds, 'seconds')}", (seconds, share), (-7 if left else 7, -11),
+        f"p{share * PERCENT:g} {show(seconds, 'seconds')}", (seconds, share), (-5, 4) if left else (7, -11),
         textcoords="offset points", ha="right" if left else "left", fontsize=9,
     )  # fmt: skip

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctxsim.explore.load import load_of
-from ctxsim.human import human, number
+from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Labelled, Number, Numbers, Section, Warnings, Words
 from ctxsim.reporting.planned import Fleet, Planned
 from ctxsim.reporting.subject import Subject
 from ctxsim.reporting.words import (
     LATENCY,
     RESOURCES,
+    factor_words,
     fleet_words,
     limits_words,
     listed,
@@ -55,7 +56,7 @@ def _sentence(subject: Subject) -> str:
     if subject.plan is not None:
         return f"{_fleet_name(subject)}, for {subject.plan.chosen.usd_per_hour:,.2f} USD an hour."
     if not subject.has_slo:
-        return f"{human('sessions_per_hour', subject.summary['sessions_per_hour']).removesuffix(' /hour')} sessions an hour."
+        return f"{human('n', subject.summary['sessions_per_hour'])} sessions an hour."
     gate = subject.gate
     missed = [name for name in LATENCY if f"{name}_s" in gate and not gate[f"{name}_s"]["met"]]
     found = {name: gate[f"{name}_s"]["found_s"] for name in LATENCY if f"{name}_s" in gate}
@@ -190,9 +191,10 @@ def confidence_words(plan: Planned, fidelity: str) -> str:
 
 
 def _halving(plan: Planned) -> str:
-    enough = [f"{name} x {number(factor)}" for name, factor in plan.halving.items() if factor is not None]
-    never = [name for name, factor in plan.halving.items() if factor is None]
-    words = [f"Half of the replicas would do with {' or '.join(enough)}" if enough else "No single number suffices"]
+    enough = [f"{factor_words(name)} x {factor:.3g}" for name, factor in plan.halving.items() if factor is not None]
+    never = [factor_words(name) for name, factor in plan.halving.items() if factor is None]
+    twice = "A replica would serve twice its load, so that half of the fleet does, with"
+    words = [f"{twice} {' or '.join(enough)}" if enough else "No single number makes a replica serve twice its load"]
     if never:
         words.append(f"not even eight times better {listed(never)} alone would do")
     return f"{'; '.join(words)}."

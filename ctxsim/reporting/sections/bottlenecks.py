@@ -10,7 +10,7 @@ from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet, Word
 from ctxsim.reporting.figures import bars, style
 from ctxsim.reporting.panels import panel
 from ctxsim.reporting.subject import Subject
-from ctxsim.reporting.words import RESOURCES
+from ctxsim.reporting.words import RESOURCES, factor_words
 from ctxsim.units import SECONDS_PER_HOUR
 
 OUTCOMES = {
@@ -49,7 +49,7 @@ def _bounds_picture(subject: Subject) -> Picture:
     mark = (found, f"simulated {human('n', found)}") if found else None
     figure = bars.bars_figure(drawn, "sessions an hour, at most", log=True, mark=mark)
     said = (
-        "Bars of the most sessions an hour by resource: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
+        "The most sessions an hour by resource: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
     )
     caption = f"The tightest bound is that of {drawn[0].name}, {drawn[0].words} sessions an hour"
     if len(drawn) > 1:
@@ -86,7 +86,7 @@ def _effects(subject: Subject, outcome: str) -> Sheet:
         Column(f"smaller_{unit}", "a fifth smaller"), Column(f"base_{unit}", "as it is"),
         Column(f"larger_{unit}", "a quarter larger"),
     )  # fmt: skip
-    rows = [[e.factor, e.elasticity, e.low, e.base, e.high] for e in _moving(subject, outcome)]
+    rows = [[factor_words(e.factor), e.elasticity, e.low, e.base, e.high] for e in _moving(subject, outcome)]
     return Sheet(f"sensitivity_{unit}", f"What moves {name}", columns, rows)
 
 
@@ -98,7 +98,9 @@ def _strongest(subject: Subject) -> str:
     words = []
     for outcome, (name, _) in OUTCOMES.items():
         if moving := _moving(subject, outcome):
-            words.append(f"{name} follow {moving[0].factor} most ({moving[0].elasticity:+.3g} % for one percent more)")
+            words.append(
+                f"{name} follow the {factor_words(moving[0].factor)} most ({moving[0].elasticity:+.3g} % for one percent more)"
+            )
     text = "; ".join(words)
     return (
         f"{text[0].upper()}{text[1:]}. Elasticities are those of the tightest bound, each number made 1.25 times "

@@ -14,9 +14,9 @@ from ctxsim.spec.scenario import Scenario
 from ctxsim.units import SECONDS_PER_HOUR, show
 
 PARTS = {
-    "prefill": ("prefill", style.ACCENT),
-    "decode": ("decode", style.INK),
-    "switching": ("switching", style.PALE),
+    "prefill": ("prefill", style.INK),
+    "decode": ("decode", style.PALE),
+    "switching": ("switching", style.ACCENT),
     "holding_hbm": ("holding in HBM", style.HBM),
     "holding_host": ("holding in host memory", style.HOST),
     "holding_disk": ("holding on disk", style.DISK),
@@ -99,7 +99,7 @@ def _parts(money: dict[str, Any]) -> Sheet:
         for key, value in money["parts_usd"].items()
     ]
     rows.append(["total", bill, 1.0, *(money[unit]["total"] for unit in UNITS)])
-    return Sheet("money", "The bill by what it was paid for", columns, rows, total=True)
+    return Sheet("money", "The bill by what it was paid for", columns, rows, total=True, unit="USD")
 
 
 def _own(money: dict[str, Any]) -> Sheet:

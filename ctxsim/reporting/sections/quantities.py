@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ctxsim.analysis import analyze_grid
 from ctxsim.analysis.work import work_by_part
@@ -91,13 +92,14 @@ def _curves(subject: Subject) -> Sheet:
     return Sheet("quantities_over_context", "The four quantities over context length", columns, [list(r) for r in rows])
 
 
-def _operations(name: str, title: str, found: Sequence[dict[str, float]]) -> Sheet:
+def _operations(name: str, title: str, found: Sequence[dict[str, Any]]) -> Sheet:
     """A row an operation; the link's column only where it is used."""
     total_s = sum(row["seconds"] for row in found)
     columns = [c for c in OPERATIONS if c.name != "link_bytes" or any(row["link_bytes"] for row in found)]
     rows = []
     for row in found:
         values = row | {"work_flop": row["flop"], "time_s": row["seconds"]}
+        values["bound"] = RESOURCES[row["bound"]]
         values["share_ratio"] = row["seconds"] / total_s if total_s else None
         rows.append([values[column.name] for column in columns])
     return Sheet(name, title, columns, rows)

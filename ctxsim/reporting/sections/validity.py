@@ -36,19 +36,23 @@ def validity(subject: Subject) -> Section:
 
 
 def _of_peaks(group: Scenario) -> list[Block]:
-    known = group.hardware.calibration
-    better = (
-        f"{known} holds measurements of this device: set fidelity: calibrated to use them"
-        if known
-        else f"there are no measurements of {group.hardware.name} here: measure it with ctxsim measure and calibrate"
-    )
     return [
         Words(
             f"{machine_words(group)}: fidelity peak. Every kernel is taken to reach the datasheet's FLOP/s or bandwidth, "
-            "which none does: times, latencies and dollars are lower bounds, sessions per hour an upper one, and no "
-            f"interval can be given. For what servers really take, {better}."
+            "which none does: times, latencies and dollars are lower bounds, sessions an hour an upper one, and no "
+            f"interval can be given. {_better(group)}"
         )
     ]
+
+
+def _better(group: Scenario) -> str:
+    """Where calibrated times would come from."""
+    known, device = group.hardware.calibration, group.hardware.name
+    if known is None:
+        return f"There are no measurements of {device} here: measure one with ctxsim measure, then calibrate."
+    measured = read_calibration(known).hardware
+    whose = "this device" if measured == device else f"{measured}, of the same architecture: a guess for this one"
+    return f"With fidelity: calibrated times follow {known}, measured on {whose}."
 
 
 def _of_fits(subject: Subject, group: Scenario) -> list[Block]:
