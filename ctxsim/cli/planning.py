@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ctxsim.cli.answer import Answer
-from ctxsim.cli.exploring import Method, WorkersOption
+from ctxsim.cli.answer import Answer, StoppedError
+from ctxsim.cli.exploring import Method, WorkersOption, document_at, workers_of
 from ctxsim.cli.options import JsonOption, ScenarioArgument, SetOption, overrides_of
-from ctxsim.errors import Fault, SpecError
 
 DEFAULT_ACCELERATORS = 64
 
@@ -35,7 +34,9 @@ def plan(
     ] = None,
     batch_tokens: Annotated[str | None, typer.Option(metavar="N,N", help="max_num_batched_tokens.")] = None,
     batch_seqs: Annotated[str | None, typer.Option(metavar="N,N", help="max_num_seqs.")] = None,
-    runs: Annotated[int, typer.Option(min=2, help="Runs of the answer, for the probability that it holds.")] = 20,
+    runs: Annotated[
+        int, typer.Option(min=2, help="Runs of the answer, for the probability that it holds; one if nothing is drawn.")
+    ] = 20,
     settings: SetOption = None,
     workers: WorkersOption = None,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress on stderr.")] = False,
@@ -44,55 +45,41 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> Answer:
-    """Find the cheapest fleet that meets the scenario's SLO at a load.
+    """Find the cheapest fleet of equal replicas that meets the scenario's SLO at a load.
 
-    Closed form prunes, simulation decides. Exits with 3 where no fleet does, with the bound that forbids each.
+    Closed form prunes, simulation decides: the answer was simulated whole, and one replica fewer misses the SLO. A list
+    that is not given stays as the scenario has it. Exits with 3 where no fleet does, with the bound that forbids each.
     """
     from ctxsim.cli.progress import StageProgress
-    from ctxsim.cli.views.planning import plan_keys, plan_view
+    from ctxsim.cli.views.planning import no_plan_keys, plan_keys, plan_view
     from ctxsim.explore.executors import local
-    from ctxsim.explore.plan import Goal, Space
+    from ctxsim.explore.plan import Goal, NoFleetError, Space
     from ctxsim.explore.plan import plan as run_plan
-    from ctxsim.explore.plan.goal import (
-        BATCH_SEQUENCES,
-        BATCH_TOKENS,
-        HARDWARE,
-        HOST_MEMORY,
-        KV_DTYPE,
-        RANKS,
-        RESIDENCY,
-    )
-    from ctxsim.spec import catalog
-    from ctxsim.spec.document import read_document
-    from ctxsim.spec.overrides import apply_overrides
 
-    if users is not None and rate is not None:
-        message = "expected users or a rate, found both; give one of them"
-        raise SpecError(Fault("--users", None, None, "", message))
-    document = apply_overrides(read_document(catalog.find("scenario", scenario)), overrides_of(settings))
-    goal = Goal.of(document, users if users is not None else rate)
-    if (users is not None and not goal.closed) or (rate is not None and goal.closed):
-        wanted = "--users" if goal.closed else "--rate"
-        raise SpecError(Fault("--users", None, None, "", f"expected {wanted} for this workload, found the other"))
+    goal = Goal.of(document_at(scenario, settings), users=users, rate=rate)
     listed = {
-        HARDWARE: accelerators, RANKS: tensor_parallel, KV_DTYPE: kv_dtype, RESIDENCY: residency,
-        HOST_MEMORY: host_memory, BATCH_TOKENS: batch_tokens, BATCH_SEQUENCES: batch_seqs,
+        "accelerators": accelerators, "tensor_parallel": tensor_parallel, "kv_dtype": kv_dtype,
+        "residency": residency, "host_memory": host_memory, "batch_tokens": batch_tokens, "batch_seqs": batch_seqs,
     }  # fmt: skip
-    _check_names(accelerators)
-    space = Space(tuple((key, _values(text)) for key, text in listed.items()), max_accelerators)
+    choices = {name: _values(text) for name, text in listed.items()}
+    space = Space.of(max_accelerators=max_accelerators, **choices)
+    answer = partial(Answer, "plan", as_json=as_json, scenario_sha256=goal.base.sha256)
     with StageProgress(not no_progress) as progress:
-        found = run_plan(
-            goal, space, executor=local(workers or os.cpu_count() or 1), progress=progress.update, confidence_runs=runs
-        )
-    keys = plan_keys(found, _command(scenario, settings, users, rate, max_accelerators, runs, listed))
+        executor = local(workers_of(workers))
+        try:
+            found = run_plan(goal, space, executor=executor, progress=progress.update, confidence_runs=runs)
+        except NoFleetError as error:
+            failure = f"infeasible: {error}"
+            return answer(no_plan_keys(error), list, exit_code=error.exit_code, failure=failure)
+        except KeyboardInterrupt:
+            raise StoppedError(f"interrupted ({progress.words}): a plan keeps nothing until it is done") from None
+    asked = {"users": users, "rate": rate, **listed, "max_accelerators": max_accelerators, "runs": runs}
+    keys = plan_keys(found, _command(scenario, settings, asked))
     if report is not None:
         from ctxsim.cli.reporting import report_of_plan
 
         report_of_plan(keys, report, workers)
-    return Answer(
-        "plan", keys, lambda: plan_view(found), as_json,
-        scenario_sha256=goal.base.sha256, warnings=found.warnings,
-    )  # fmt: skip
+    return answer(keys, lambda: plan_view(found), warnings=found.warnings)
 
 
 def sensitivity(
@@ -118,51 +105,28 @@ def sensitivity(
     from ctxsim.spec.scenario import load_scenario
 
     base = load_scenario(scenario, overrides_of(settings))
-    executor = local(1 if by is Method.analyze else workers or os.cpu_count() or 1)
+    executor = local(1 if by is Method.analyze else workers_of(workers))
     effects = run_sensitivity(base, by=by.value, ratio=ratio, executor=executor)
     result: dict[str, Any] = {"by": by.value, "ratio": ratio, "effects": [asdict(effect) for effect in effects]}
     if figure is not None:
         from ctxsim.reporting.figures.tornado import write_tornado
 
-        result["figure"] = str(write_tornado(effects, by.value, figure))
+        result["figure"] = str(write_tornado(effects, by.value, ratio, figure))
     return Answer(
         "sensitivity", result, lambda: sensitivity_view(base, effects, by.value, ratio), as_json,
         scenario_sha256=base.sha256, warnings=base.warnings,
     )  # fmt: skip
 
 
-OPTIONS = {
-    "hardware": "--accelerators", "deployment.tensor_parallel": "--tensor-parallel", "serving.kv_dtype": "--kv-dtype",
-    "serving.residency": "--residency", "serving.host_kv_capacity": "--host-memory",
-    "serving.max_num_batched_tokens": "--batch-tokens", "serving.max_num_seqs": "--batch-seqs",
-}  # fmt: skip
-"""The option that lists the choices of each key."""
-
-
-def _command(
-    scenario: str, settings: list[str] | None, users: int | None, rate: float | None, most: int, runs: int,
-    listed: Mapping[str, str | None],
-) -> list[str]:  # fmt: skip
+def _command(scenario: str, settings: list[str] | None, asked: Mapping[str, Any]) -> list[str]:
     """The words that ask for the same plan again; what does not change the answer is left out."""
-    given = {"--users": users, "--rate": rate, **{OPTIONS[key]: text for key, text in listed.items()}}
-    given |= {"--max-accelerators": most, "--runs": runs}
-    words = ["ctxsim", "plan", scenario]
-    for setting in settings or ():
-        words += ["--set", setting]
-    for option, value in given.items():
-        words += [] if value is None else [option, str(value)]
+    words = ["ctxsim", "plan", scenario, *(word for setting in settings or () for word in ("--set", setting))]
+    for name, value in asked.items():
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return words
 
 
-def _values(text: str | None) -> tuple[object, ...]:
+def _values(text: str | None) -> tuple[object, ...] | None:
     from ctxsim.spec.document import plain_scalar
 
-    return () if text is None else tuple(plain_scalar(part.strip()) for part in text.split(","))
-
-
-def _check_names(accelerators: str | None) -> None:
-    """Raises SpecError for a profile that there is none of: else every design with it would be refused one by one."""
-    from ctxsim.spec import catalog
-
-    for name in _values(accelerators):
-        catalog.find("hardware", str(name))
+    return None if text is None else tuple(plain_scalar(part.strip()) for part in text.split(","))

@@ -100,9 +100,10 @@ def _point_bar(total: int) -> tuple[Progress, TaskID]:
 
 
 class StageProgress:
-    """Says on a terminal what a plan is at, on one line that the next word replaces."""
+    """Says on a terminal what a plan is at, on one line that the next words replace. words: what it is at."""
 
     def __init__(self, wanted: bool = True) -> None:
+        self.words = "nothing was done yet"
         self._wanted = wanted and sys.stderr.isatty()
 
     def __enter__(self) -> StageProgress:
@@ -117,7 +118,8 @@ class StageProgress:
 
     def update(self, what: str, done: int, of: int) -> None:
         """So many of these are done."""
-        self._write(f"{what}: {done:,} of {of:,}")
+        self.words = f"{what}: {done:,} of {of:,}" if done < of else f"{what}: {done:,}"
+        self._write(self.words)
 
     def _write(self, words: str) -> None:
         if self._wanted:

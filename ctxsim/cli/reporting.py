@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ctxsim.api.storage import load_result
+from ctxsim.cli.exploring import workers_of
 from ctxsim.cli.options import overrides_of
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.executors import local
@@ -53,7 +53,7 @@ def report_of_plan(keys: Mapping[str, Any], out: Path, workers: int | None) -> W
 
 
 def _executor(workers: int | None) -> Any:
-    return local(workers or os.cpu_count() or 1)
+    return local(workers_of(workers))
 
 
 def _written(subject: Subject, out: Path, as_pdf: bool) -> Written:

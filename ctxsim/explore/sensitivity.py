@@ -1,8 +1,8 @@
 """How much sessions per hour and dollars per session follow each number of a scenario: elasticities and a tornado.
 
 An elasticity is the slope on logarithms: log(y(up) / y(down)) / log(up / down), each number made larger and smaller by
-the same ratio, all else equal. In closed form it is that of the tightest bound, which says what binds; simulated, with
-the same draws at both ends, that of what is served under the load.
+the same ratio (whole numbers as far as they can), all else equal. In closed form it is that of the tightest bound,
+which says what binds; simulated, with the same draws at both ends, that of what is served under the load.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 
-from ctxsim.explore.executors import Executor, local
+from ctxsim.errors import Fault, SpecError
+from ctxsim.explore.executors import Executor, answers, local
 from ctxsim.explore.factors import factors_of
 from ctxsim.explore.outcomes import By, Outcome, Trial
 from ctxsim.spec.scenario import Scenario
@@ -30,7 +31,7 @@ CHANGE_RATIO = 1.25
 class Effect:
     """What one number does to one outcome. low, base, high: the outcome with the number smaller, as it is, larger.
 
-    elasticity: None where an end cannot be served, then with a reason.
+    elasticity: None where it has none: an end cannot be served, or comes to nothing, as reason says.
     """
 
     factor: str
@@ -46,29 +47,38 @@ def sensitivity(
     scenario: Scenario, *, by: By = "analyze", ratio: float = CHANGE_RATIO, executor: Executor | None = None
 ) -> list[Effect]:
     """Every number's effect on every outcome; of each outcome the strongest first."""
+    if not ratio > 1:
+        raise SpecError(Fault("", None, None, "ratio", f"expected a ratio above 1, found {ratio:g}; write e.g. 1.25"))
     factors = factors_of(scenario)
-    scenarios = [scenario, *(make(scenario, f) for make in factors.values() for f in (1 / ratio, ratio))]
-    trials = [(number, Trial(one, by)) for number, one in enumerate(scenarios)]
-    found = dict((executor or local(1))([[trial] for trial in trials]))
-    effects = [
-        effect
-        for place, name in enumerate(factors)
-        for effect in _effects(name, found[0], found[1 + 2 * place], found[2 + 2 * place], OUTCOMES[by], ratio)
-    ]
+    sides = {name: [one.scaled(scenario, by_what) for by_what in (1 / ratio, ratio)] for name, one in factors.items()}
+    trials = [Trial(one, by) for one in (scenario, *(side for both in sides.values() for side in both))]
+    base, *found = answers(trials, executor or local(1))
+    effects: list[Effect] = []
+    for place, (name, (low, high)) in enumerate(sides.items()):
+        reached = factors[name].size(high) / factors[name].size(low)
+        effects += _effects(name, (found[2 * place], base, found[2 * place + 1]), OUTCOMES[by], reached)
     order = list(OUTCOMES[by])
     return sorted(effects, key=lambda effect: (order.index(effect.outcome), -abs(effect.elasticity or 0.0)))
 
 
 def _effects(
-    factor: str, base: Outcome, low: Outcome, high: Outcome, names: Sequence[str], ratio: float
+    factor: str, found: tuple[Outcome, Outcome, Outcome], names: Sequence[str], ratio: float
 ) -> Iterator[Effect]:
-    reason = next((one.reason for one in (base, low, high) if one.status != "ok"), None)
+    """Effects of a number on outcomes, found with it smaller, as it is and larger: by that ratio between the ends."""
+    reason = next((one.reason for one in found if one.status != "ok"), None)
     for name in names:
-        at = [one.row.get(name) if one.status == "ok" else None for one in (low, base, high)]
-        yield Effect(factor, name, at[0], at[1], at[2], _elasticity(at[0], at[2], ratio), reason)
+        low, base, high = (one.row.get(name) if one.status == "ok" else None for one in found)
+        yield Effect(factor, name, low, base, high, *_elasticity(low, high, ratio, reason))
 
 
-def _elasticity(low: float | None, high: float | None, ratio: float) -> float | None:
-    if low is None or high is None or low <= 0 or high <= 0:
-        return None
-    return log(high / low) / log(ratio * ratio)
+def _elasticity(
+    low: float | None, high: float | None, ratio: float, reason: str | None
+) -> tuple[float | None, str | None]:
+    """The slope on logarithms, or None and why there is none."""
+    if low is None or high is None:
+        return None, reason or "it has no value at one end"
+    if low <= 0 or high <= 0:
+        return None, "it is zero at one end"
+    if ratio <= 1:
+        return None, "the number is too small to be changed by this ratio: whole numbers stay whole"
+    return log(high / low) / log(ratio), None

@@ -9,7 +9,7 @@ from ctxsim.reporting.figures.style import page_colors
 
 
 def html(report: Report) -> str:
-    """The page as text. Whatever comes from a scenario is escaped; of the SVG drawings matplotlib escapes their text."""
+    """The page as text. Whatever comes from a scenario is escaped; in SVG drawings, by matplotlib."""
     environment = Environment(
         loader=PackageLoader("ctxsim.reporting"),
         autoescape=select_autoescape(("html",)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ctxsim.errors import Fault, SpecError
+from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.spec.document import parse_document
 from ctxsim.spec.scenario import Scenario, resolve_scenario
 
@@ -40,13 +40,16 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Planned:
-    """command: the words that made the plan. fleets: all that were simulated whole; front: those nobody beats."""
+    """command: the words that made the plan. saturation_load: the largest that was found to meet the SLO, missed_load:
+    the least above it that misses it. fleets: all that were simulated whole; front: those nobody beats.
+    """
 
     command: Sequence[str]
     chosen: Fleet
     runner_up: Fleet | None
     confidence: Mapping[str, Any]
     saturation_load: float
+    missed_load: float | None
     halving: Mapping[str, float | None]
     front: Sequence[Fleet]
     fleets: Sequence[Fleet]
@@ -58,10 +61,15 @@ class Planned:
 
     @classmethod
     def of(cls, envelope: Mapping[str, Any], path: str) -> Planned:
-        """The plan of the JSON that ``ctxsim plan --json`` printed; raises SpecError where it is none."""
+        """The plan of the JSON that ``ctxsim plan --json`` printed.
+
+        Raises SpecError where it is none, and InfeasibleError where it found no fleet.
+        """
         if envelope.get("schema") != SCHEMA:
             raise _no_plan(path, f"schema {envelope.get('schema')!r}")
         result = envelope["result"]
+        if not result.get("feasible", False):
+            raise InfeasibleError(f"{path} holds no fleet to report: {result.get('infeasible_reason')}")
         try:
             chosen = result["chosen"]
             return cls(
@@ -69,7 +77,8 @@ class Planned:
                 chosen=Fleet.of(chosen),
                 runner_up=None if result["runner_up"] is None else Fleet.of(result["runner_up"]),
                 confidence=result["confidence"],
-                saturation_load=result["saturation_load"],
+                saturation_load=result["saturation"]["load"],
+                missed_load=result["saturation"]["missed"],
                 halving={lever["name"]: lever["factor"] for lever in result["halving"]},
                 front=[Fleet.of(fleet) for fleet in result["front"]],
                 fleets=[Fleet.of(fleet) for fleet in result["simulated_fleets"]],

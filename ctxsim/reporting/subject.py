@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from ctxsim.analysis import Analysis, analyze
@@ -17,9 +16,6 @@ from ctxsim.reporting.planned import Planned
 from ctxsim.sim import Simulation, simulate
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Trace
-
-BEYOND_RATIO = 1.02
-"""How far beyond the load that a plan found to be the last one the curve looks."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +95,11 @@ def study(
         simulation = simulate(scenario)
     curve = None
     if other_loads and simulation is not None and not isinstance(scenario.workload, Trace):
-        curve = load_curve(scenario, executor or local(1), _more(scenario, plan))
+        curve = load_curve(scenario, executor or local(1), _more(plan))
     return Subject(analysis, simulation, sensitivity(scenario), curve, plan, command)
 
 
-def _more(scenario: Scenario, plan: Planned | None) -> list[float]:
-    """The last load that a plan's fleet serves within its SLO, and one beyond."""
-    if plan is None:
-        return []
-    last = plan.saturation_load
-    beyond = max(last + 1, ceil(last * BEYOND_RATIO)) if is_closed(scenario) else last * BEYOND_RATIO
-    return [last, beyond]
+def _more(plan: Planned | None) -> list[float]:
+    """The last load that a plan's fleet serves within its SLO, and the one beyond."""
+    loads = () if plan is None else (plan.saturation_load, plan.missed_load)
+    return [load for load in loads if load is not None]

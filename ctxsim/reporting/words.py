@@ -92,9 +92,15 @@ def missed_words(names: Sequence[str], found: dict[str, float | None], slo: Slo)
     limits = {"ttft": slo.ttft, "tpot": slo.tpot}
     return listed(
         f"{LATENCY[name]} p{slo.percentile:g} is {human('found_s', found[name])} against a limit of "
-        f"{human('limit_s', limits[name])}"
+        f"{human('limit_s', limits[name])}{_in_mean(found[name], limits[name])}"
         for name in names
     )
+
+
+def _in_mean(found_s: float | None, limit_s: float | None) -> str:
+    """Said of what is missed although the percentile is within the limit."""
+    within = found_s is not None and limit_s is not None and found_s <= limit_s
+    return ", which its mean misses" if within else ""
 
 
 def usd(amount: float | None) -> str:

@@ -1,4 +1,4 @@
-"""A report on disk: page, Markdown, drawings and data; every file whole or absent, the same bytes for the same subject."""
+"""A report on disk: page, Markdown, drawings and data; every file whole or absent, the same bytes again."""
 
 from __future__ import annotations
 

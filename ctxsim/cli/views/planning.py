@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import RenderableType
 
 from ctxsim.cli.views.tables import grid, heading, labelled, paragraph
-from ctxsim.explore.plan import Plan
+from ctxsim.explore.plan import NoFleetError, Plan
 from ctxsim.explore.plan.goal import design_text
 from ctxsim.explore.plan.halving import Lever
+from ctxsim.explore.plan.prune import Design, Refused
 from ctxsim.explore.plan.search import Fleet
 from ctxsim.explore.sensitivity import OUTCOMES, Effect
 from ctxsim.human import human
@@ -24,24 +25,33 @@ MOST_FACTORS = 8
 def plan_keys(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
     """The plan as JSON, with the words of the command that asks for it again."""
     goal = plan.goal
-    chosen = plan.chosen.scenario
-    assert isinstance(chosen, Scenario)
     return {
         "command": list(command),
+        "feasible": True,
+        "infeasible_reason": None,
         "load": {"users": int(goal.load)} if goal.closed else {"arrivals_per_s": goal.load},
         "slo": {"ttft_s": goal.base.slo.ttft, "tpot_s": goal.base.slo.tpot, "percentile": goal.base.slo.percentile},
-        "chosen": _fleet_keys(plan.chosen) | {"scenario_yaml": chosen.to_yaml()},
+        "chosen": _fleet_keys(plan.chosen) | {"scenario_yaml": plan.chosen.scenario.to_yaml()},
         "runner_up": None if plan.runner_up is None else _fleet_keys(plan.runner_up),
         "confidence": asdict(plan.confidence),
-        "saturation_load": plan.saturation_load,
+        "saturation": asdict(plan.reach),
         "halving": [asdict(lever) for lever in plan.halving],
         "front": [_fleet_keys(fleet) for fleet in plan.front],
         "simulated_fleets": [_fleet_keys(fleet) for fleet in plan.fleets],
-        "designs": {
-            "refused": [{"setting": dict(one.setting), "reason": one.reason} for one in plan.refused],
-            "short": [dict(one.setting) for one in plan.short],
-            "skipped": plan.skipped,
-        },
+        "designs": _design_keys(plan.refused, plan.short) | {"skipped": plan.skipped},
+    }
+
+
+def no_plan_keys(error: NoFleetError) -> dict[str, Any]:
+    """Why there is no plan, as JSON."""
+    designs = _design_keys(error.refused, error.short)
+    return {"feasible": False, "infeasible_reason": error.reason, "designs": designs}
+
+
+def _design_keys(refused: Sequence[Refused], short: Sequence[Design]) -> dict[str, Any]:
+    return {
+        "refused": [{"setting": dict(one.setting), "reason": one.reason} for one in refused],
+        "short": [dict(one.setting) for one in short],
     }
 
 
@@ -50,8 +60,9 @@ def plan_view(plan: Plan) -> Iterator[RenderableType]:
     yield labelled(dict(_answers(plan)))
     yield heading("Fleets that were simulated whole")
     shown = [("*" if fleet in plan.front else "", fleet) for fleet in plan.fleets]
-    rows = [(mark, *_cells(fleet, plan.goal.base)) for mark, fleet in shown]
-    yield grid(("", "fleet", "USD/h", "TTFT", "TPOT", "sessions/h", "SLO"), rows, ("", "fleet", "SLO"))
+    rows = [(mark, *_cells(fleet)) for mark, fleet in shown]
+    heads = ("", "fleet", "USD/h", "TTFT", "TPOT", "sessions/h", "SLO")
+    yield grid(heads, rows, ("", "fleet", "SLO"), wrapped=("fleet",))
     percentile = f"p{plan.goal.base.slo.percentile:g}"
     yield paragraph(f"TTFT and TPOT at {percentile}; *: no other is better in price, TTFT and TPOT together")
     if plan.refused or plan.short or plan.skipped:
@@ -78,28 +89,34 @@ def _answers(plan: Plan) -> Iterator[tuple[str, str]]:
         more = plan.runner_up.usd_per_hour / chosen.usd_per_hour - 1
         yield "Runner-up", f"{_name(plan.runner_up)}: {more:+.1%} in price; {_gives(plan.runner_up, goal.base)}"
     yield "Confidence", confidence_text(plan)
-    yield "Saturation", f"it meets the SLO up to {plan.saturation_load:g}{' users' if goal.closed else ' a second'}"
+    yield "Saturation", saturation_text(plan)
     yield "Half the cost", halving_text(plan.halving)
+
+
+def saturation_text(plan: Plan) -> str:
+    """The load that the fleet meets the SLO up to, and the one that it was seen to miss it at."""
+    what = "users" if plan.goal.closed else "arrivals a second"
+    missed = plan.reach.missed
+    beyond = "nothing more was tried" if missed is None else f"it misses it at {missed:g}"
+    return f"it meets the SLO up to {plan.reach.load:g} {what}; {beyond}"
 
 
 def confidence_text(plan: Plan) -> str:
     """How likely the SLO holds, and what that covers."""
     sure = plan.confidence
+    covers = "draws and the errors of the calibration's fits are varied"
+    if not sure.errors:
+        covers = "times are datasheet peaks, a lower bound: calibrate before buying (fidelity: calibrated)"
+    if sure.low_ratio is None or sure.high_ratio is None:
+        return f"nothing is drawn at random: every run is the same; {covers}"
     low, high = (f"{share * PERCENT:.0f}" for share in (sure.low_ratio, sure.high_ratio))
-    if sure.same:
-        met = "meets" if sure.met else "misses"
-        return f"nothing is drawn at random: every run is the same, and {met} the SLO{_covers(sure.errors)}"
-    return f"{sure.met} of {sure.runs} runs meet the SLO ({low} to {high} % at 95 % confidence){_covers(sure.errors)}"
-
-
-def _covers(errors: bool) -> str:
-    if errors:
-        return "; draws and the errors of the calibration's fits are varied"
-    return "; times are datasheet peaks, a lower bound: calibrate before buying (fidelity: calibrated)"
+    return f"{sure.met} of {sure.runs} runs meet the SLO ({low} to {high} % at 95 % confidence); {covers}"
 
 
 def halving_text(levers: Sequence[Lever]) -> str:
     """What each number would have to be for half of the replicas to do."""
+    if not levers:
+        return "the fleet would serve twice the load as it is: only cheaper accelerators halve the cost"
     enough = [f"{lever.name} x {lever.factor:g}" for lever in levers if lever.factor is not None]
     never = [lever.name for lever in levers if lever.factor is None]
     words = [f"half of the replicas would do with {' or '.join(enough)}" if enough else "no single number suffices"]
@@ -125,16 +142,13 @@ def _name(fleet: Fleet) -> str:
     return f"{replicas}{design_text(fleet.design.setting, fleet.design.scenario)}"
 
 
-def _cells(fleet: Fleet, base: Scenario) -> tuple[str, ...]:
-    row = fleet.row
-    scenario, serving = fleet.design.scenario, fleet.design.scenario.serving
-    name = (
-        f"{fleet.replicas} x {scenario.deployment.tensor_parallel} {scenario.hardware.name} {serving.kv_dtype} "
-        f"{serving.residency} {serving.max_num_batched_tokens}"
-    )
+def _cells(fleet: Fleet) -> tuple[str, ...]:
+    row, design = fleet.row, fleet.design
     found = [human(f"{name}_s", row.get(f"slo_found_{name}_s")) for name in ("ttft", "tpot")]
     sessions = human("n", row.get("sessions_per_hour"))
-    return name, f"{fleet.usd_per_hour:.2f}", *found, sessions, "met" if fleet.meets else "missed"
+    name = f"{fleet.replicas} x ({design_text(design.setting, design.scenario)})"
+    met = "met" if fleet.meets else "missed" if row.get("slo_met_ratio") != 1.0 else "missed in the mean"
+    return name, f"{fleet.usd_per_hour:.2f}", *found, sessions, met
 
 
 def _left_out(plan: Plan) -> Iterator[str]:

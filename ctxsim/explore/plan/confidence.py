@@ -1,12 +1,13 @@
 """How likely the SLO holds: the same fleet with other draws, and with times as wrong as the calibration's fits may be.
 
 Of n runs k meet the SLO; with nothing known before (a uniform prior) the probability is (k + 1) / (n + 2), and its 95 %
-interval is Wilson's. At fidelity peak times are lower bounds, and only draws vary.
+interval is Wilson's. At fidelity peak times are lower bounds, and only draws vary:
+where nothing is drawn either, every run is the same and says nothing of how likely anything is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import exp, sqrt
 
@@ -14,47 +15,46 @@ import numpy as np
 
 from ctxsim.analysis import analyze
 from ctxsim.cost.calibrated.bands import family_spreads
-from ctxsim.explore.executors import Executor
-from ctxsim.explore.outcomes import Outcome, Trial
-from ctxsim.explore.plan.pilot import MET
+from ctxsim.explore.executors import Executor, answers
+from ctxsim.explore.load import is_drawn
+from ctxsim.explore.outcomes import Trial
+from ctxsim.explore.plan.goal import meets
+from ctxsim.explore.plan.search import Fleet
 from ctxsim.sim.replications import replication_seeds, reseeded
 from ctxsim.spec.scenario import Scenario
 
 ERRORS_KEY = 7
 """Sets the draws of errors apart from those of workloads."""
 
-Z95 = 1.96
-FIRST = 2
+Z95 = 1.959963984540054
+"""What a standard normal number stays within, on both sides, 95 times of 100."""
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """met of runs; probability with its interval. errors: whether those of fits were drawn too. same: all runs are."""
+    """met of runs; probability with its interval, None where nothing is drawn, so that there is but one run.
+
+    errors: whether those of the calibration's fits were drawn too.
+    """
 
     runs: int
     met: int
-    probability_ratio: float
-    low_ratio: float
-    high_ratio: float
+    probability_ratio: float | None
+    low_ratio: float | None
+    high_ratio: float | None
     errors: bool
-    same: bool
 
 
-def confidence_of(scenario: Scenario, runs: int, executor: Executor) -> Confidence:
+def confidence_of(fleet: Fleet, runs: int, executor: Executor) -> Confidence:
     """So many runs, each with a seed of its own and, at fidelity calibrated, with errors of its own."""
-    trials = [Trial(one) for one in _variants(scenario, runs)]
-    outcomes = _answers(trials[:FIRST], executor)
-    same = outcomes[0] == outcomes[-1]
-    # Where two runs are the same in all, nothing is drawn, and the others would be the same too.
-    outcomes += outcomes[:1] * (runs - FIRST) if same else _answers(trials[FIRST:], executor)
-    met = sum(outcome.status == "ok" and outcome.row[MET] == 1.0 for outcome in outcomes)
+    scenario = fleet.scenario
+    errors = scenario.calibration is not None
+    if not errors and not is_drawn(scenario):
+        return Confidence(1, int(fleet.meets), None, None, None, errors)
+    outcomes = answers([Trial(one) for one in _variants(scenario, runs)], executor)
+    met = sum(meets(scenario.slo, outcome) for outcome in outcomes)
     low, high = wilson(met, runs)
-    return Confidence(runs, met, (met + 1) / (runs + 2), low, high, scenario.calibration is not None, same)
-
-
-def _answers(trials: Sequence[Trial], executor: Executor) -> list[Outcome]:
-    found = dict(executor([[(i, trial)] for i, trial in enumerate(trials)]))
-    return [found[i] for i in range(len(trials))]
+    return Confidence(runs, met, (met + 1) / (runs + 2), low, high, errors)
 
 
 def wilson(met: int, runs: int) -> tuple[float, float]:

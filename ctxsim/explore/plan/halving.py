@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 
-from ctxsim.explore.executors import Executor
+from ctxsim.explore.executors import Executor, answers
 from ctxsim.explore.factors import factors_of
-from ctxsim.explore.load import with_load
+from ctxsim.explore.load import with_load, with_replicas
 from ctxsim.explore.outcomes import Trial
-from ctxsim.explore.plan.pilot import MET
+from ctxsim.explore.plan.goal import Goal, meets
+from ctxsim.explore.plan.pilot import can_stand_for_fleet
+from ctxsim.explore.plan.prune import least_replicas
+from ctxsim.explore.plan.search import Fleet
 from ctxsim.spec.scenario import Scenario
 
 LEVERS: Mapping[str, bool] = {
@@ -20,7 +23,9 @@ LEVERS: Mapping[str, bool] = {
     "host_link_bytes_per_s": True,
     "host_kv_capacity_bytes": True,
     "document_tokens": False,
+    "prompt_tokens": False,
     "answer_tokens": False,
+    "output_tokens": False,
 }
 """What could be better, and whether more of it is (else less)."""
 
@@ -38,36 +43,40 @@ class Lever:
 
 @dataclass(frozen=True)
 class _Try:
-    """One lever on one replica under twice the load."""
+    """One lever on a scenario under twice its load."""
 
     scenario: Scenario
     name: str
-    more: bool
 
     def run(self) -> float | None:
-        """The least step that suffices; the largest first, since nothing else needs a try where that does not."""
+        """The least step that suffices, as a factor."""
         if not self._suffices(STEPS[-1]):
             return None
-        step = next(step for step in STEPS if step == STEPS[-1] or self._suffices(step))
-        return self._factor(step)
+        place = bisect_left(STEPS[:-1], True, key=self._suffices)
+        return self._factor(STEPS[place])
 
     def _suffices(self, step: float) -> bool:
-        outcome = Trial(factors_of(self.scenario)[self.name](self.scenario, self._factor(step))).run()
-        return outcome.status == "ok" and outcome.row[MET] == 1.0
+        """Closed form first: where more replicas are needed than there are, nothing has to be simulated."""
+        better = factors_of(self.scenario)[self.name].scaled(self.scenario, self._factor(step))
+        least, _ = least_replicas(with_replicas(better, 1))
+        return least <= better.deployment.replicas and meets(better.slo, Trial(better).run())
 
     def _factor(self, step: float) -> float:
-        return step if self.more else 1 / step
+        return step if LEVERS[self.name] else 1 / step
 
 
-def levers(one: Scenario, load: float, closed: bool, replicas: int, executor: Executor) -> Sequence[Lever]:
-    """What each lever needs so that one replica serves twice its part of the load, as half of the fleet would have to.
+def levers(goal: Goal, fleet: Fleet, executor: Executor) -> Sequence[Lever]:
+    """What each lever needs so that the fleet serves twice the load, as half of it would have to.
 
-    one: a replica of the fleet. Prices are left out: half the price halves the cost.
+    Asked of one replica where that can stand for the fleet. Prices are left out: half the price halves the cost. None
+    where the fleet serves twice the load as it is.
     """
-    share = 2 * load / replicas
-    doubled = with_load(one, ceil(share) if closed else share)
+    doubled = with_load(fleet.scenario, 2 * goal.load)
+    if can_stand_for_fleet(goal.base):
+        doubled = with_load(fleet.design.scenario, -(-2 * goal.load // fleet.replicas))
+    if meets(doubled.slo, Trial(doubled).run()):
+        return ()
     known = factors_of(doubled)
     names = [name for name in LEVERS if name in known]
-    tries = [_Try(doubled, name, LEVERS[name]) for name in names]
-    found = dict(executor([[(i, attempt)] for i, attempt in enumerate(tries)]))
-    return [Lever(name, found[i]) for i, name in enumerate(names)]
+    found = answers([_Try(doubled, name) for name in names], executor)
+    return [Lever(name, factor) for name, factor in zip(names, found, strict=True)]

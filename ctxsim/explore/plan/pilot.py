@@ -1,96 +1,44 @@
-"""How many replicas a design needs, told by one of them under its share of the load.
+"""How many users one replica serves within the SLO: a guess at what a fleet needs, at a fraction of its work.
 
-Equal replicas whose users stay with them are alike: one of them under its part of the load behaves as the fleet does,
-at a fraction of the work. What it says is checked with the whole fleet before anybody relies on it.
+Where sessions stay with a replica, those of a closed loop are dealt out evenly, so that one replica under its part of
+the users behaves about as the fleet does. It is a guess: replicas of a fleet share the host memory and links of their
+node, and get a session more or less by chance. Whole fleets decide.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import ceil
+from dataclasses import dataclass
 
-from ctxsim.explore.load import with_load
-from ctxsim.explore.outcomes import Outcome, Row, Trial
+from ctxsim.explore.load import ends_after, is_closed, with_load
+from ctxsim.explore.outcomes import Trial
+from ctxsim.explore.plan.goal import meets
 from ctxsim.spec.scenario import Scenario
 
-MET = "slo_met_ratio"
+
+def can_stand_for_fleet(base: Scenario) -> bool:
+    """Whether one replica can tell of many: sessions stay, users do too, and the run ends by time.
+
+    Where it ends after so many sessions, or these arrive by themselves, a fleet takes no longer to simulate anyway.
+    """
+    by_number = ends_after(base)[0] < float("inf")
+    return is_closed(base) and not by_number and base.deployment.router == "session_affinity"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pilot:
-    """The search for one design. scenario: one replica; least, most: replicas between which it looks."""
+    """The search for the most users of one replica, from ``least`` to ``most``."""
 
     scenario: Scenario
-    load: float
-    closed: bool
     least: int
     most: int
-    _seen: dict[float, Outcome] = field(default_factory=dict)
 
-    def run(self) -> Needed:
-        """The fewest replicas whose pilot meets the SLO, of those allowed."""
-        if self.least > self.most:
-            return Needed(None, None)
-        below, at = self.least - 1, self.least
-        while not self._meets(at):
-            if at == self.most:
-                return Needed(None, self._row(at))
-            below, at = at, min(self.most, max(at + 1, at + at // 2))
-        while at - below > 1:
-            middle = (below + at) // 2
-            below, at = (below, middle) if self._meets(middle) else (middle, at)
-        return Needed(at, self._row(at))
-
-    def _meets(self, replicas: int) -> bool:
-        outcome = self._outcome(replicas)
-        return outcome.status == "ok" and outcome.row[MET] == 1.0
-
-    def _row(self, replicas: int) -> Row | None:
-        outcome = self._outcome(replicas)
-        return outcome.row if outcome.status == "ok" else None
-
-    def _outcome(self, replicas: int) -> Outcome:
-        """Of one replica under the largest part that one of so many gets."""
-        share = ceil(self.load / replicas) if self.closed else self.load / replicas
-        if share not in self._seen:
-            self._seen[share] = Trial(with_load(self.scenario, share)).run()
-        return self._seen[share]
-
-
-@dataclass(frozen=True)
-class Needed:
-    """replicas: None where those allowed are not enough; row: what one of them, or of the most allowed, gave."""
-
-    replicas: int | None
-    row: Row | None
-
-
-@dataclass(frozen=True)
-class Reach:
-    """The search for the largest load that a fleet serves within its SLO; whole numbers of users in a closed loop.
-
-    low: a load that it is known to serve; most: beyond which nobody asks.
-    """
-
-    scenario: Scenario
-    closed: bool
-    low: float
-    most: float
-    steps: int = 8
-
-    def run(self) -> float:
-        """The largest load found: doubling until it is missed, then halving the difference."""
-        low, high = self.low, self.low * 2
-        while high < self.most and self._meets(high):
-            low, high = high, high * 2
-        high = min(high, self.most)
-        for _ in range(self.steps):
-            middle = round((low + high) / 2) if self.closed else (low + high) / 2
-            if middle in (low, high):
-                break
+    def run(self) -> int:
+        """The most users found to be served within the SLO; one less than the least where not even those are."""
+        low, high = self.least - 1, self.most + 1
+        while high - low > 1:
+            middle = (low + high) // 2
             low, high = (middle, high) if self._meets(middle) else (low, middle)
         return low
 
-    def _meets(self, load: float) -> bool:
-        outcome = Trial(with_load(self.scenario, load)).run()
-        return outcome.status == "ok" and outcome.row[MET] == 1.0
+    def _meets(self, users: int) -> bool:
+        return meets(self.scenario.slo, Trial(with_load(self.scenario, users)).run())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from ctxsim.errors import InfeasibleError
 from ctxsim.explore.executors import Executor, local
-from ctxsim.explore.load import with_load
 from ctxsim.explore.plan.confidence import Confidence, confidence_of
-from ctxsim.explore.plan.goal import Goal, Space
+from ctxsim.explore.plan.goal import Goal, Space, check_prices
 from ctxsim.explore.plan.halving import Lever, levers
-from ctxsim.explore.plan.pilot import Reach
 from ctxsim.explore.plan.prune import Design, Refused, judge
+from ctxsim.explore.plan.reach import Reach, reach_of
 from ctxsim.explore.plan.search import Fleet, Progress, Search
 from ctxsim.spec.scenario import Scenario
 
@@ -20,19 +20,17 @@ ANSWERS = 2
 """The answer and its runner-up."""
 
 CONFIDENCE_RUNS = 20
-SATURATION_RATIO = 16.0
-"""Nobody asks for more than so many times the load."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """chosen: the cheapest fleet that meets the SLO; runner_up: the cheapest on another
-    machine (accelerator and tensor parallelism), if any.
+    """chosen: the cheapest fleet that meets the SLO; runner_up: the cheapest on another machine (accelerator and tensor
+    parallelism), if there is one.
 
     fleets: every whole fleet that was simulated. front: those of them that no other beats in price, TTFT and TPOT.
-    saturation_load: the largest load that the chosen fleet serves within the SLO. halving: see halving. refused: what
-    the closed form left out, and why; short: designs whose pilots missed the SLO with all replicas allowed; skipped:
-    how many cannot be cheaper than the runner-up, and were not simulated.
+    reach: the largest load that the chosen fleet serves within the SLO. halving: see halving. refused: what the closed
+    form left out, and why; short: designs that miss the SLO with all accelerators allowed; skipped: how many cannot be
+    cheaper than the runner-up, and were not simulated.
     """
 
     goal: Goal
@@ -41,7 +39,7 @@ class Plan:
     fleets: Sequence[Fleet]
     front: Sequence[Fleet]
     confidence: Confidence
-    saturation_load: float
+    reach: Reach
     halving: Sequence[Lever]
     refused: Sequence[Refused]
     short: Sequence[Design]
@@ -57,33 +55,52 @@ def plan(
     goal: Goal, space: Space, *, executor: Executor | None = None, progress: Progress | None = None,
     confidence_runs: int = CONFIDENCE_RUNS,
 ) -> Plan:  # fmt: skip
-    """The plan for a goal; raises InfeasibleError with the bounds that forbid every design."""
+    """The plan for a goal; raises NoFleetError with the bounds that forbid every design."""
+    check_prices(goal, space)
     run, tell = executor or local(1), progress or (lambda what, done, of: None)
     judged = [judge(goal, number, setting, space.most_accelerators) for number, setting in enumerate(space.designs())]
     refused = [one for one in judged if isinstance(one, Refused)]
-    designs = [one for one in judged if isinstance(one, Design)]
-    search = Search(goal, space.most_accelerators, run, tell)
-    search.pilots(designs)
-    best = search.cheapest(ANSWERS)
+    designs = _distinct([one for one in judged if isinstance(one, Design)])
+    search = Search(goal, space.most_accelerators, min(ANSWERS, space.machines), run, tell)
+    best = search.run(designs)
     if not best:
-        raise InfeasibleError(_why_none(goal, space, refused, search.short))
+        raise NoFleetError(_why_none(goal, space, refused, search.short), refused, search.short)
     chosen, *others = best
-    fleet = chosen.scenario
-    assert isinstance(fleet, Scenario)
-    most = SATURATION_RATIO * goal.load
+    tell("the answer's confidence, saturation and levers", 0, 3)
+    confidence = confidence_of(chosen, confidence_runs, run)
+    tell("the answer's saturation and levers", 1, 3)
+    reach = reach_of(chosen.scenario, run)
+    tell("the answer's levers", 2, 3)
     return Plan(
         goal=goal,
         chosen=chosen,
         runner_up=others[0] if others else None,
         fleets=search.fleets,
         front=front_of(search.fleets),
-        confidence=confidence_of(fleet, confidence_runs, run),
-        saturation_load=Reach(fleet, goal.closed, goal.load, most).run(),
-        halving=levers(with_load(chosen.design.scenario, goal.load), goal.load, goal.closed, chosen.replicas, run),
+        confidence=confidence,
+        reach=reach,
+        halving=levers(goal, chosen, run),
         refused=refused,
         short=search.short,
-        skipped=len(designs) - len(search.candidates) - len(search.short),
+        skipped=len(designs) - search.asked,
     )
+
+
+class NoFleetError(InfeasibleError):
+    """No fleet that may be bought meets the SLO; refused and short: why not, of each design."""
+
+    def __init__(self, reason: str, refused: Sequence[Refused], short: Sequence[Design]) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.short = short
+
+
+def _distinct(designs: Sequence[Design]) -> list[Design]:
+    """The designs without those that come to the same scenario as an earlier one."""
+    first: dict[Scenario, Design] = {}
+    for design in designs:
+        first.setdefault(design.scenario, design)
+    return list(first.values())
 
 
 def front_of(fleets: Sequence[Fleet]) -> list[Fleet]:
@@ -98,8 +115,10 @@ def front_of(fleets: Sequence[Fleet]) -> list[Fleet]:
 
 
 def _merits(fleet: Fleet) -> tuple[float, float, float]:
-    row = fleet.row
-    return fleet.usd_per_hour, row["ttft_p95_s"] or 0.0, row["tpot_p95_s"] or 0.0
+    """Price, and the latencies that the SLO is held against; of one without a limit, what 95 % are within."""
+    latencies = (fleet.row.get(f"slo_found_{name}_s", fleet.row[f"{name}_p95_s"]) for name in ("ttft", "tpot"))
+    ttft_s, tpot_s = (inf if found is None else found for found in latencies)
+    return fleet.usd_per_hour, ttft_s, tpot_s
 
 
 def _why_none(goal: Goal, space: Space, refused: Sequence[Refused], short: Sequence[Design]) -> str:

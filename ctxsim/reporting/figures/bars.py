@@ -29,7 +29,7 @@ class Bar(NamedTuple):
 
 
 def bars_figure(bars: Sequence[Bar], label: str, log: bool = False, mark: tuple[float, str] | None = None) -> Figure:
-    """The bars from the top down; points with ``log``. label: of the axis, with its unit. mark: a line across all, and its name."""
+    """The bars from the top down; points with ``log``. label: of the axis, with unit. mark: a line across, named."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.75 + BAR_IN * len(bars) + 0.25 * (mark is not None)))
         axes = figure.subplots()

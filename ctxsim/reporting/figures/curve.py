@@ -19,7 +19,7 @@ BEYOND_RATIO = 6.0
 
 
 def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo) -> dict[str, Figure]:
-    """TTFT, TPOT, sessions per hour and dollars per session over the load. load: the scenario's own, marked; unit: of the load."""
+    """TTFT, TPOT, sessions per hour and dollars per session over the load. load: the scenario's own; unit: of loads."""
     panels = {
         "ttft_s": (f"TTFT p{slo.percentile:g}", slo.ttft),
         "tpot_s": (f"TPOT p{slo.percentile:g}", slo.tpot),

@@ -41,7 +41,7 @@ TITLES = {
 
 
 class Curve(NamedTuple):
-    """The share of requests, or of tokens, within so many seconds; the limit that an SLO sets; quantiles to be marked."""
+    """The share of requests, or of tokens, within so many seconds; the SLO's limit; quantiles to be marked."""
 
     seconds: np.ndarray
     shares: np.ndarray

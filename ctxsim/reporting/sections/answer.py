@@ -106,7 +106,8 @@ def _of_plan(subject: Subject) -> Iterator[Number]:
         return
     sure = plan.confidence
     what = "runs of other draws and errors of fits" if sure["errors"] else "runs of other draws"
-    remark = "nothing is drawn at random: every run is the same" if sure["same"] else f"{what} meet the SLO"
+    drawn = sure["low_ratio"] is not None
+    remark = f"{what} meet the SLO" if drawn else "nothing is drawn at random: every run is the same"
     yield Number("Confidence", f"{sure['met']} of {sure['runs']}", remark)
     room = plan.saturation_load / load_of(subject.scenario) - 1
     remark = f"within the SLO, {room:+.0%} on what was asked"
@@ -179,11 +180,11 @@ def _found(fleet: Fleet) -> str:
 def confidence_words(plan: Planned, fidelity: str) -> str:
     """How likely the SLO holds, and what that covers."""
     sure = plan.confidence
-    low, high = (f"{sure[name] * PERCENT:.0f}" for name in ("low_ratio", "high_ratio"))
-    if sure["same"]:
+    if sure["low_ratio"] is None:
         met = "meets" if sure["met"] else "misses"
         words = f"Nothing in the workload is drawn at random, so every run is the same and {met} the SLO"
     else:
+        low, high = (f"{sure[name] * PERCENT:.0f}" for name in ("low_ratio", "high_ratio"))
         words = f"{sure['met']} of {sure['runs']} runs meet the SLO, {low} to {high} % of all at 95 % confidence"
     if sure["errors"]:
         return f"{words}; draws and the errors of the calibration's fits are varied."
@@ -191,6 +192,9 @@ def confidence_words(plan: Planned, fidelity: str) -> str:
 
 
 def _halving(plan: Planned) -> str:
+    """What a replica would need to serve twice its load; prices apart, that alone halves the cost."""
+    if not plan.halving:
+        return "The fleet would serve twice the load as it is, and so it is as small as it can be."
     enough = [f"{factor_words(name)} x {factor:.3g}" for name, factor in plan.halving.items() if factor is not None]
     never = [factor_words(name) for name, factor in plan.halving.items() if factor is None]
     twice = "A replica would serve twice its load, so that half of the fleet does, with"

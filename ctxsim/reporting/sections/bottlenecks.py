@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import isfinite
 
-from ctxsim.explore.sensitivity import Effect
+from ctxsim.explore.sensitivity import CHANGE_RATIO, Effect
 from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet, Words
 from ctxsim.reporting.figures import bars, style
+from ctxsim.reporting.figures.tornado import tornado_figure, tornado_words
 from ctxsim.reporting.panels import panel
 from ctxsim.reporting.subject import Subject
 from ctxsim.reporting.words import RESOURCES, factor_words
@@ -48,9 +49,7 @@ def _bounds_picture(subject: Subject) -> Picture:
     found = subject.summary.get("sessions_per_hour")
     mark = (found, f"simulated {human('n', found)}") if found else None
     figure = bars.bars_figure(drawn, "sessions an hour, at most", log=True, mark=mark)
-    said = (
-        "The most sessions an hour by resource: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
-    )
+    said = "The most sessions an hour by resource: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
     caption = f"The tightest bound is that of {drawn[0].name}, {drawn[0].words} sessions an hour"
     if len(drawn) > 1:
         caption += f"; the next, {drawn[1].name}, is {drawn[1].size / drawn[0].size:.3g} times that"
@@ -75,7 +74,9 @@ def _sensitivity(subject: Subject) -> list[Block]:
     shown = [sheet for sheet in sheets if sheet.rows]
     if not shown:
         return [Words("No single number of hardware or workload moves sessions per hour or dollars in closed form.")]
-    return [Words(_strongest(subject)), *shown]
+    said = tornado_words(subject.effects, "analyze")
+    drawn = panel("tornado", tornado_figure(subject.effects, "analyze", CHANGE_RATIO), said)
+    return [Picture(_strongest(subject), [drawn]), *shown]
 
 
 def _effects(subject: Subject, outcome: str) -> Sheet:
@@ -99,7 +100,7 @@ def _strongest(subject: Subject) -> str:
     for outcome, (name, _) in OUTCOMES.items():
         if moving := _moving(subject, outcome):
             words.append(
-                f"{name} follow the {factor_words(moving[0].factor)} most ({moving[0].elasticity:+.3g} % for one percent more)"
+                f"{name} follow the {factor_words(moving[0].factor)} most ({moving[0].elasticity:+.3g} % for 1 % more)"
             )
     text = "; ".join(words)
     return (

@@ -32,7 +32,7 @@ def choices(subject: Subject) -> Section | None:
         blocks.append(Sheet("left_out", "Designs that were left out", LEFT_OUT, left_out))
     blocks.append(
         Words(
-            "TTFT and TPOT are those at the SLO's percentile. On the front are fleets that no other one beats in price, "
+            "TTFT and TPOT are those at the SLO's percentile. On the front are fleets that no other beats in price, "
             "TTFT and TPOT together."
         )
     )

@@ -9,7 +9,7 @@ from ctxsim.reporting.subject import Subject
 BESIDE = {
     "session": "a document, then rounds of question, answer and think time; of requests and traces, each is one",
     "sessions_per_hour": "sessions completed / duration",
-    "bound": "the most sessions per second that one resource allows whatever the schedule, after Denning and Buzen (1978)",
+    "bound": "the most sessions per second that one resource allows whatever the schedule (Denning and Buzen, 1978)",
     "elasticity": "percent that an outcome moves for one percent more of a number, all else equal",
     "spread": "standard deviation of relative errors on whole shapes that were left out of a fit",
 }

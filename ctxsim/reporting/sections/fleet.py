@@ -83,7 +83,8 @@ def _bars(money: dict[str, Any]) -> Picture:
     ]
     most = max(parts, key=lambda key: parts[key])
     said = f"Bars of the bill of {usd(bill)}: " + "; ".join(f"{bar.name} {bar.words}" for bar in drawn) + "."
-    caption = f"What the bill of {usd(bill)} was paid for; the largest part is {PARTS[most][0]}, {parts[most] / bill:.0%} of it."
+    largest = f"the largest part is {PARTS[most][0]}, {parts[most] / bill:.0%} of it"
+    caption = f"What the bill of {usd(bill)} was paid for; {largest}."
     return Picture(caption, [panel("bill", bars.bars_figure(drawn, "USD of the simulated time"), said)])
 
 
@@ -104,7 +105,8 @@ def _parts(money: dict[str, Any]) -> Sheet:
 
 def _own(money: dict[str, Any]) -> Sheet:
     columns = [
-        Column("tokens_of", "tokens", words=True), Column("tokens", "how many"), Column("million_tokens_usd", "1M tokens"),
+        Column("tokens_of", "tokens", words=True), Column("tokens", "how many"),
+        Column("million_tokens_usd", "1M tokens"),
     ]  # fmt: skip
     names = {"computed_input": "prompts, computed", "cached_input": "prompts, found in the cache", "output": "answers"}
     rows = [[words, money["tokens"][key], money["own_per_million_tokens_usd"][key]] for key, words in names.items()]

@@ -57,8 +57,8 @@ def _window(subject: Subject) -> str:
     summary = subject.summary
     counted = int(np.count_nonzero(subject.simulation.requests["arrival_s"] >= summary["warmup_s"]))  # type: ignore[union-attr]
     words = (
-        f"Of {summary['completed_requests']:,} requests served in {show(summary['duration_s'], 'seconds')}, {counted:,} "
-        f"count: those that arrived after the first {show(summary['warmup_s'], 'seconds')} (the warm-up)"
+        f"Of {summary['completed_requests']:,} requests served in {show(summary['duration_s'], 'seconds')}, "
+        f"{counted:,} count: those that arrived after the first {show(summary['warmup_s'], 'seconds')} (the warm-up)"
     )
     preempted = f"; there were {summary['preemptions']:,} preemptions" if summary["preemptions"] else ""
     return f"{words}{preempted}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctxsim.explore.curve import replicas_told_by_one
 from ctxsim.explore.load import load_of
 from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet
@@ -57,10 +58,6 @@ def _caption(subject: Subject) -> str:
     if subject.has_slo:
         met = [point.load for point in curve if not point.missed]
         words += f"; the SLO is met up to {max(met):,g}" if met else "; the SLO is met at none of these loads"
-    replicas = subject.scenario.deployment.replicas
-    told = (
-        ""
-        if replicas == 1 or subject.scenario.others
-        else (f" One of {replicas} equal replicas was simulated under its share of each load.")
-    )
-    return f"{words}.{told}"
+    told = replicas_told_by_one(subject.scenario)
+    one = f" One of {told} equal replicas was simulated under its share of each load." if told > 1 else ""
+    return f"{words}.{one}"

@@ -38,7 +38,7 @@ def validity(subject: Subject) -> Section:
 def _of_peaks(group: Scenario) -> list[Block]:
     return [
         Words(
-            f"{machine_words(group)}: fidelity peak. Every kernel is taken to reach the datasheet's FLOP/s or bandwidth, "
+            f"{machine_words(group)}: fidelity peak. Every kernel is taken to reach the datasheet's FLOP/s or rate, "
             "which none does: times, latencies and dollars are lower bounds, sessions an hour an upper one, and no "
             f"interval can be given. {_better(group)}"
         )
@@ -61,7 +61,7 @@ def _of_fits(subject: Subject, group: Scenario) -> list[Block]:
     file = _file(group)
     guess = file.hardware != group.hardware.name
     what = (
-        f"a guess: {group.hardware.name} was never measured, its kernels are taken to reach the same shares of its peaks "
+        f"a guess: {group.hardware.name} was never measured, its kernels are taken to reach the same shares of peaks "
         f"as those of {file.hardware} do, with {GUESS_FACTOR:g} times the spread"
         if guess
         else f"fitted to measurements of {file.hardware}"
