@@ -8,11 +8,13 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ctxsim.explore.sensitivity import OUTCOMES, Effect
 from ctxsim.explore.store import whole_file
 from ctxsim.reporting.figures.style import ACCENT, INK, STYLE, TEXT, WIDTH, head, standalone, svg
+from ctxsim.reporting.names import factor_words
 
 PANELS = 2
 """Sessions an hour and dollars a session, which come first among the outcomes of either method."""
@@ -35,7 +37,7 @@ def tornado_figure(effects: Sequence[Effect], by: str, ratio: float) -> Figure:
             head(axes, TITLES[outcome])
             _bars(axes, bars)
         words = (f"number / {ratio:g}", f"number x {ratio:g}")
-        handles = [axes.barh(0, 0, color=color) for color in (ACCENT, INK)]
+        handles = [Patch(color=color) for color in (ACCENT, INK)]
         figure.legend(handles, words, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -47,7 +49,7 @@ def _bars(axes: Axes, bars: Sequence[Effect]) -> None:
         for end, color in ((effect.low, ACCENT), (effect.high, INK)):
             assert end is not None
             axes.barh(place, end - effect.base, left=effect.base, height=0.62, color=color)
-    axes.set_yticks(range(len(bars)), [effect.factor for effect in bars], fontsize=8)
+    axes.set_yticks(range(len(bars)), [factor_words(effect.factor) for effect in bars])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -59,7 +61,9 @@ def tornado_words(effects: Sequence[Effect], by: str) -> str:
     """What the figure says to whoever cannot see it."""
     strongest = []
     for outcome in OUTCOMES[by][:PANELS]:
-        found = [f"{e.factor} ({e.elasticity:+.2f})" for e in effects if e.outcome == outcome and e.elasticity]
+        found = [
+            f"{factor_words(e.factor)} ({e.elasticity:+.2f})" for e in effects if e.outcome == outcome and e.elasticity
+        ]
         strongest.append(f"{TITLES[outcome]} follow {', '.join(found[:3]) or 'none of the numbers'}")
     return f"Bars a number; elasticities: {'; '.join(strongest)}."
 

@@ -7,20 +7,10 @@ from collections.abc import Iterator
 from ctxsim.explore.load import load_of
 from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Labelled, Number, Numbers, Section, Warnings, Words
+from ctxsim.reporting.names import LATENCY, RESOURCES, factor_words
 from ctxsim.reporting.planned import Fleet, Planned
 from ctxsim.reporting.subject import Subject
-from ctxsim.reporting.words import (
-    LATENCY,
-    RESOURCES,
-    factor_words,
-    fleet_words,
-    limits_words,
-    listed,
-    machine_words,
-    missed_words,
-    task_words,
-    usd,
-)
+from ctxsim.reporting.words import fleet_words, limits_words, listed, machine_words, missed_words, task_words, usd
 from ctxsim.units import SECONDS_PER_HOUR, show
 
 PERCENT = 100
@@ -108,7 +98,7 @@ def _of_plan(subject: Subject) -> Iterator[Number]:
     what = "runs of other draws and errors of fits" if sure["errors"] else "runs of other draws"
     drawn = sure["low_ratio"] is not None
     remark = f"{what} meet the SLO" if drawn else "nothing is drawn at random: every run is the same"
-    yield Number("Confidence", f"{sure['met']} of {sure['runs']}", remark)
+    yield Number("Confidence", f"{sure['met']} of {sure['runs']}" if drawn else "no chance in it", remark)
     room = plan.saturation_load / load_of(subject.scenario) - 1
     remark = f"within the SLO, {room:+.0%} on what was asked"
     yield Number("Serves up to", f"{plan.saturation_load:,g} {subject.load_unit}", remark)
@@ -155,7 +145,8 @@ def _breaks(subject: Subject) -> str:
     found = {"ttft": point.ttft_s, "tpot": point.tpot_s}
     row = point.row | {"kv_used_ratio": {"peak": point.row["kv_used_peak_ratio"]}}
     missed = missed_words(point.missed, found, subject.scenario.slo)
-    return f"At {point.load:,g} {subject.load_unit} {missed}; {utilisation_words(row)}."
+    at = f"{point.load:,g} {subject.load_unit}, the least load tried that misses the SLO"
+    return f"At {at}, {missed}; {utilisation_words(row)}."
 
 
 def _runner_up(plan: Planned) -> str:

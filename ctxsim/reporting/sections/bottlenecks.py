@@ -9,9 +9,9 @@ from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet, Words
 from ctxsim.reporting.figures import bars, style
 from ctxsim.reporting.figures.tornado import tornado_figure, tornado_words
+from ctxsim.reporting.names import RESOURCES, factor_words
 from ctxsim.reporting.panels import panel
 from ctxsim.reporting.subject import Subject
-from ctxsim.reporting.words import RESOURCES, factor_words
 from ctxsim.units import SECONDS_PER_HOUR
 
 OUTCOMES = {

@@ -10,9 +10,9 @@ from ctxsim.analysis.work import work_by_part
 from ctxsim.human import human
 from ctxsim.reporting.blocks import Block, Code, Column, Number, Numbers, Picture, Section, Sheet
 from ctxsim.reporting.figures.quantities import PANELS, quantities_grid, quantity_figures
+from ctxsim.reporting.names import RESOURCES
 from ctxsim.reporting.panels import panel
 from ctxsim.reporting.subject import Subject
-from ctxsim.reporting.words import RESOURCES
 from ctxsim.units import show
 
 NAMES = {"concurrency": "Concurrency", "prefill": "Prefill", "decode": "Decode", "switch": "Context switch"}
