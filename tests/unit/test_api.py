@@ -12,10 +12,10 @@ import pytest
 from command_line import REQUESTS, ctxsim
 
 import ctxsim as cs
-from ctxsim.human import human
 from ctxsim.api.jsonable import counts_amount, jsonable
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError
+from ctxsim.human import human
 from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
 from ctxsim.sim import simulate
 
