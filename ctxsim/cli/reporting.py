@@ -14,6 +14,7 @@ from ctxsim.cli.options import overrides_of
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.executors import local
 from ctxsim.reporting import Planned, Subject, study, write_report
+from ctxsim.reporting.pdf import check_pdf
 from ctxsim.sim import Simulation
 from ctxsim.spec.document import parse_document
 from ctxsim.spec.scenario import Scenario, load_scenario, resolve_scenario
@@ -34,7 +35,12 @@ class Written:
 def report_of(
     name: str, settings: list[str] | None, out: Path, *, as_pdf: bool, other_loads: bool, workers: int | None
 ) -> Written:
-    """Writes the report of a scenario, of a saved simulation or of a plan, whichever the name stands for."""
+    """Writes the report of a scenario, of a saved simulation or of a plan, whichever the name stands for.
+
+    Raises MissingExtraError before anything else where PDF cannot be had.
+    """
+    if as_pdf:
+        check_pdf()
     scenario, simulation, plan = _found(name, settings)
     command = ["ctxsim", "report", name, *(word for s in settings or () for word in ("--set", s))]
     command += [] if other_loads else ["--no-load-curve"]
@@ -66,7 +72,7 @@ def _found(name: str, settings: Sequence[str] | None) -> tuple[Scenario, Simulat
     """The scenario that the name stands for, and its simulation or plan where that is what was named."""
     if Path(name).is_dir():
         _refuse_settings(settings, "a saved simulation")
-        simulation = _simulation(Path(name))
+        simulation = saved_simulation(Path(name))
         return simulation.scenario, simulation, None
     if (envelope := _plan(name)) is not None:
         _refuse_settings(settings, "a plan")
@@ -93,7 +99,7 @@ def _plan(name: str) -> Mapping[str, Any] | None:
     return contents if is_plan else None
 
 
-def _simulation(folder: Path) -> Simulation:
+def saved_simulation(folder: Path) -> Simulation:
     """The simulation that was saved in the folder; raises SpecError for the means of replications."""
     result = load_result(folder)
     if result.replications is not None:

@@ -13,7 +13,7 @@ from ctxsim.reporting.data import csv_text, write_parquet
 from ctxsim.reporting.figures.style import standalone
 from ctxsim.reporting.markdown import FIGURES, markdown
 from ctxsim.reporting.page import html
-from ctxsim.reporting.pdf import check_pdf, pdf
+from ctxsim.reporting.pdf import pdf
 from ctxsim.reporting.sections import sections_of
 from ctxsim.reporting.sections.answer import question
 from ctxsim.reporting.subject import Subject
@@ -33,8 +33,6 @@ def write_report(subject: Subject, folder: str | Path, as_pdf: bool = False) -> 
     Raises SpecError where the folder cannot be written to, and MissingExtraError where PDF is asked for without its
     extra.
     """
-    if as_pdf:
-        check_pdf()
     target, report = Path(folder), compose(subject)
     try:
         for name, write in _files(report, as_pdf):

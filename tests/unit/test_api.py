@@ -19,7 +19,7 @@ from ctxsim.human import human
 from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
 from ctxsim.sim import simulate
 
-TABLES = ("requests", "sessions", "runs", "transfers")
+TABLES = ("requests", "sessions", "runs", "transfers", "gaps")
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ def test_the_seed_is_part_of_the_scenario(scenario: str) -> None:
 def test_saved_results_are_the_same_when_loaded(result: SimulationResult, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "deep" / "results")
     assert {path.name for path in folder.iterdir()} == {
-        "requests.parquet", "sessions.parquet", "runs.parquet", "transfers.parquet", "summary.json", "scenario.yaml"
+        "requests.parquet", "sessions.parquet", "runs.parquet", "transfers.parquet", "gaps.parquet",
+        "summary.json", "scenario.yaml",
     }  # fmt: skip
     loaded = cs.load_result(folder)
     assert loaded.summary == json.loads(json.dumps(result.summary))

@@ -98,7 +98,7 @@ def _of_plan(subject: Subject) -> Iterator[Number]:
     what = "runs of other draws and errors of fits" if sure["errors"] else "runs of other draws"
     drawn = sure["low_ratio"] is not None
     remark = f"{what} meet the SLO" if drawn else "nothing is drawn at random: every run is the same"
-    yield Number("Confidence", f"{sure['met']} of {sure['runs']}" if drawn else "no chance in it", remark)
+    yield Number("Confidence", f"{sure['met']} of {sure['runs']}" if drawn else "no draws", remark)
     room = plan.saturation_load / load_of(subject.scenario) - 1
     remark = f"within the SLO, {room:+.0%} on what was asked"
     yield Number("Serves up to", f"{plan.saturation_load:,g} {subject.load_unit}", remark)
