@@ -20,7 +20,7 @@ MILLION = 1e6
 _GROUPED_FROM = 1_000
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, SECONDS_PER_HOUR, 86400.0
 _BITS_PER_BYTE = 8
-JOULES_PER_KWH = 3.6e6
+KWH_J = 3.6e6
 
 _BYTES = {f"{p}B": f for p, f in (_DECIMAL | _BINARY).items()}
 _BITS_PER_S = {f"{p}b/s": f / _BITS_PER_BYTE for p, f in _DECIMAL.items()}
@@ -101,12 +101,12 @@ DIMENSIONS: Mapping[str, Dimension] = {
         "a price of energy",
         "0.12 USD/kWh",
         "USD/J",
-        {"USD/J": 1.0, "USD/kWh": 1 / JOULES_PER_KWH, "USD/MWh": 1 / (1000 * JOULES_PER_KWH)},
+        {"USD/J": 1.0, "USD/kWh": 1 / KWH_J, "USD/MWh": 1 / (1000 * KWH_J)},
         ("USD/kWh",),
     ),
     "watts": Dimension("a power", "400 W", "W", {"mW": 1e-3, "W": 1.0, "kW": 1e3, "MW": 1e6}, ("W", "kW", "MW")),
     "joules": Dimension(
-        "an energy", "3 kWh", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "MJ": 1e6, "kWh": JOULES_PER_KWH}, ("J", "kJ", "kWh")
+        "an energy", "3 kWh", "J", {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "MJ": 1e6, "kWh": KWH_J}, ("J", "kJ", "kWh")
     ),
 }
 """Every dimension by name; the name is the SI unit as it stands at the end of a field's name."""

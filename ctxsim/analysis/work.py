@@ -134,4 +134,12 @@ def _gap(a: Analysis) -> list[str]:
             f"gap.swap_usd = {pool} x {replica} x {gap.copies_s:.6g} s of copies + {gap.kept_bytes:,.0f} B x "
             f"{price.host_memory_usd_per_byte_s:.6g} USD/B/s x {away_s:.6g} s = {ways.swap_usd:.6g} USD"
         )
+    lines.append(
+        "gap.kept_until_s = copies_s + (recompute_usd - HBM's USD/s x copies_s) / the tier's USD/s; of hbm the least "
+        "of break_even_idle_s: " + ", ".join(f"{tier} {_limit(limit_s)}" for tier, limit_s in gap.kept_until_s.items())
+    )
     return lines
+
+
+def _limit(limit_s: float | None) -> str:
+    return "for ever" if limit_s is None else f"{limit_s:.6g} s"

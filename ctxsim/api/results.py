@@ -124,8 +124,11 @@ class SimulationResult:
         return f"<{what}: {done} of {asked} requests completed in {self.summary['duration_s']:.6g} s>"
 
     def _repr_html_(self) -> str:
-        """The summary and warnings as a small page."""
-        return page("Simulation", with_half_widths(self.summary), self.warnings)
+        """The summary and warnings as a small page; of money the bill and its parts."""
+        shown = with_half_widths(self.summary)
+        money = shown.get("money", {})
+        bill = {f"money.{name}": money[name] for name in ("bill_usd", "parts_usd") if name in money}
+        return page("Simulation", shown | bill, self.warnings)
 
 
 def simulation_result(simulation: Simulation) -> SimulationResult:

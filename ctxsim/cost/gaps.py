@@ -8,6 +8,7 @@ prices of their own. Nothing else is on the replica or its links: this is the co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from ctxsim.cost.course import alone_s
 from ctxsim.cost.model import CostModel
@@ -66,9 +67,10 @@ class GapPrices:
             self._bytes_per_s[source, target] = bytes_per_s
         return self._setup.seconds(source, blocks) + moved_bytes / bytes_per_s
 
-    def copies_s(self, moved_bytes: float, tokens: int) -> float:
-        """Seconds of the copies of one gap: out and in; in alone under inclusive tiers, which copied out before."""
-        back_s = self.copy_s(HOST, HBM, moved_bytes, tokens)
+    def copies_s(self, moved_bytes: float, tokens: int, tier: int = HOST) -> float:
+        """Seconds of the copies of one gap that HBM takes part in: out and, from the tier where the KV lay, in; in
+        alone under inclusive tiers, which copied out before."""
+        back_s = self.copy_s(tier, HBM, moved_bytes, tokens)
         return back_s if self._inclusive else back_s + self.copy_s(HBM, HOST, moved_bytes, tokens)
 
     def hold_usd(self, tier: int, held_bytes: float, seconds: float) -> float:
@@ -78,6 +80,20 @@ class GapPrices:
             return float(held_bytes / self._cost.memory.kv_capacity_bytes * self._usd_per_s * seconds)
         of_tier = price.host_memory_usd_per_byte_s if tier == HOST else price.disk_usd_per_byte_s
         return float(held_bytes * of_tier * seconds)
+
+    def kept_until_s(self, tier: int, tokens: int, kept_bytes: float) -> float:
+        """The gap up to which it costs less to keep KV in a tier than to compute it again; infinite where keeping it
+        costs nothing, 0 where the copies alone cost more.
+
+        gap = copies_s + (recompute_usd - HBM's price a second x copies_s) / the tier's price a second, HBM's without
+        copies: it holds HBM while it is copied, and the tier for the rest.
+        """
+        usd_per_s = self.hold_usd(tier, kept_bytes, 1.0)
+        copies_s = 0.0 if tier == HBM else self.copies_s(kept_bytes, tokens, tier)
+        left_usd = self.recompute_usd(0, tokens) - self.hold_usd(HBM, kept_bytes, copies_s)
+        if left_usd < 0:
+            return 0.0
+        return copies_s + left_usd / usd_per_s if usd_per_s else inf
 
     def ways(self, tokens: int, kept_bytes: float, gap_s: float) -> Ways:
         """The cost of a gap: ``tokens`` of context, ``kept_bytes`` of whole blocks.

@@ -51,8 +51,8 @@ class DecodeBatch(Protocol):
         """
         ...
 
-    def extents(self) -> list[float]:
-        """Of the batch alone: pairs of each kernel, their growth, tokens touched by each, and their growth."""
+    def touched(self) -> list[float]:
+        """KV tokens that each kernel touches for the batch alone, then by how many these grow an iteration."""
         ...
 
     def advance(self, iterations: int) -> list[Request]:
@@ -160,9 +160,9 @@ class IncrementalBatch:
         )
         return totals, add_chunks(totals, self._spans, chunks)
 
-    def extents(self) -> list[float]:
+    def touched(self) -> list[float]:
         """See DecodeBatch."""
-        return [*self._pairs, *self._pairs_growth, *self._touched, *self._touched_growth]
+        return [*self._touched, *self._touched_growth]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

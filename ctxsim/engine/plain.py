@@ -60,10 +60,11 @@ class PlainBatch:
         )
         return totals, 1
 
-    def extents(self) -> list[float]:
-        """See DecodeBatch; nothing grows within one iteration."""
-        alone, _ = self.totals(())
-        return [*alone.pairs, *alone.pairs_growth, *alone.touched, *alone.touched_growth]
+    def touched(self) -> list[float]:
+        """See DecodeBatch."""
+        extents = [[span.extent(1, tokens) for tokens in self._tokens.values()] for span in self._spans]
+        touched = [sum(e.touched for e in of_span) for of_span in extents]
+        return [*touched, *(sum(e.touched_growth for e in of_span) for of_span in extents)]
 
     def advance(self, iterations: int) -> list[Request]:
         """See DecodeBatch."""

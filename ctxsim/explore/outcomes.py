@@ -73,13 +73,16 @@ class Outcome:
 
 
 def flatten(values: Mapping[str, Any]) -> Row:
-    """The numbers with nested ones under names of their own, the unit last: ttft_s, p95 is ``ttft_p95_s``."""
+    """The numbers with nested ones under names of their own, the unit last: ttft_s, p95 is ``ttft_p95_s``.
+
+    However deep: money, parts_usd, idle is ``money_parts_idle_usd``.
+    """
     row: Row = {}
     for name, value in values.items():
         if name in _LEFT_OUT:
             continue
         if isinstance(value, Mapping):
-            row |= {column(name, part): item for part, item in value.items()}
+            row |= {column(name, part): item for part, item in flatten(value).items()}
         elif not isinstance(value, list | tuple):
             row[name] = value
     return row

@@ -3,7 +3,7 @@
 from ctxsim.metrics.gaps import gap_quantiles
 from ctxsim.metrics.intervals import half_widths, means, student_t_quantile
 from ctxsim.metrics.latency import QUANTILES, describe, good_requests
-from ctxsim.metrics.money import MONEY_DEFINITIONS, Upkeep
+from ctxsim.metrics.money import Upkeep
 from ctxsim.metrics.slo import slo_gate
 from ctxsim.metrics.steady import MSER_BATCH, mser5, too_short_warning, warmup_s
 from ctxsim.metrics.summary import DEFINITIONS, History, summarise
@@ -11,7 +11,6 @@ from ctxsim.metrics.utilisation import kv_used, mean_batches, peak_compute_s, wo
 
 __all__ = [
     "DEFINITIONS",
-    "MONEY_DEFINITIONS",
     "MSER_BATCH",
     "QUANTILES",
     "History",

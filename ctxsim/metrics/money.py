@@ -29,26 +29,32 @@ from ctxsim.metrics.split import busy_time
 from ctxsim.metrics.utilisation import Parts
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
-from ctxsim.units import JOULES_PER_KWH, MILLION
+from ctxsim.units import KWH_J, MILLION
+
+PARTS = ("prefill", "decode", "switching", "holding_hbm", "holding_host", "holding_disk", "idle")
 
 MONEY_DEFINITIONS = {
+    "money": "the fleet's bill, divided exactly; in USD",
     "money.bill_usd": "price of all accelerators, and of the host memory and disk set aside for KV, for the duration; "
-    "energy on top with price.energy_billed",
-    "money.parts_usd": "the bill by what it was paid for; the parts sum to it",
-    "... prefill, decode": "accelerators while they compute prompts, or make tokens; an iteration that does both is "
-    "divided by the operations that each causes, reads of weights that both need evenly over its sequences",
-    "... switching": "accelerators that compute nothing while somebody waits for a copy in or out of HBM, and the time "
-    "by which copies slow iterations down",
-    "... holding": "hbm: the share of the KV pool that nobody being served uses, while nothing is computed or waited "
-    "for; host, disk: KV that lies there, byte for byte",
-    "... idle": "the rest: accelerators without work, host memory and disk set aside but empty",
-    "money.per_...": "the bill and its parts for each session that was completed, turn that was served, and million "
-    "tokens of prompts and of answers",
-    "money.own_per_million_tokens_usd": "prefill for prompt tokens computed, switching and holding for prompt tokens "
-    "found in the cache, decode for tokens of answers; idle is nobody's",
+    "with price.energy_billed energy on top",
+    "money.parts_usd": "the bill by what it was paid for; these parts sum to it",
+    "money.parts_usd.prefill": "accelerators while they compute prompts; where they make tokens in the same iteration, "
+    "the operations that prompts cause, reads of weights that both need evenly over the sequences",
+    "money.parts_usd.decode": "accelerators while they make tokens, less the prompts' part of an iteration",
+    "money.parts_usd.switching": "accelerators that compute nothing while somebody waits for a copy in or out of HBM "
+    "(switching_usd.copy_wait), and the time by which copies slow iterations down (slow_down)",
+    "money.parts_usd.holding_hbm": "the share of the KV pool that is kept for nobody being served, while nothing is "
+    "computed or waited for",
+    "money.parts_usd.holding_host": "KV that lies in host memory, byte for byte; holding_disk: on disk",
+    "money.parts_usd.idle": "the rest: accelerators without work, host memory and disk set aside but empty (idle_usd)",
+    "money.per_session_usd": "the bill and its parts a session that was completed; per_turn_usd: a turn that was "
+    "served; per_million_input_tokens_usd, per_million_output_tokens_usd: a million tokens of prompts, of answers",
+    "money.own_per_million_tokens_usd": "what tokens cost alone: prefill for those of prompts that were computed, "
+    "switching and holding for those found in the cache, decode for those of answers; idle is nobody's",
     "money.energy_kwh": "at most: the board power (TDP) of all accelerators for the whole duration, hosts and cooling "
-    "not counted; in the bill only with price.energy_billed",
+    "not counted; energy_usd: at price.energy",
 }
+"""Keys within ``money`` are dotted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,12 @@ class Upkeep:
     def total(cls, parts: Sequence[Upkeep]) -> Upkeep:
         """Of several replicas together."""
         hbm, host, disk = (sum(part.held_byte_s[tier] for part in parts) for tier in (HBM, HOST, DISK))
-        times = (sum(getattr(part, name) for part in parts) for name in ("idle_s", "copy_wait_s", "idle_byte_s"))
-        return cls(*times, (hbm, host, disk))
+        return cls(
+            sum(part.idle_s for part in parts),
+            sum(part.copy_wait_s for part in parts),
+            sum(part.idle_byte_s for part in parts),
+            (hbm, host, disk),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +105,11 @@ class Bill:
 
     @property
     def parts_usd(self) -> dict[str, float]:
-        """The seven parts that sum to the bill."""
-        return {
-            "prefill": self.prefill,
-            "decode": self.decode,
-            "switching": self.copy_wait + self.slow_down,
-            "holding_hbm": self.holding_hbm,
-            "holding_host": self.holding_host,
-            "holding_disk": self.holding_disk,
-            "idle": self.idle_accelerators + self.idle_host + self.idle_disk,
-        }
+        """The parts that sum to the bill, in the order of PARTS."""
+        holding = (self.holding_hbm, self.holding_host, self.holding_disk)
+        idle = self.idle_accelerators + self.idle_host + self.idle_disk
+        usd = (self.prefill, self.decode, self.copy_wait + self.slow_down, *holding, idle)
+        return dict(zip(PARTS, usd, strict=True))
 
 
 def group_bill(cost: CostModel, runs: Parts, upkeep: Upkeep, end_s: float) -> Bill:
@@ -148,7 +153,7 @@ def money(scenario: Scenario, bills: Sequence[Bill], requests: Records, sessions
         "per_million_output_tokens_usd": each(output / MILLION),
         "own_per_million_tokens_usd": _own(parts, (prompt - cached) / MILLION, cached / MILLION, output / MILLION),
         "tokens": {"computed_input": prompt - cached, "cached_input": cached, "output": output},
-        "energy_kwh": power_w(scenario) * end_s / JOULES_PER_KWH,
+        "energy_kwh": power_w(scenario) * end_s / KWH_J,
         "energy_usd": energy_usd_per_s(scenario) * end_s,
         "energy_billed": scenario.price.energy_billed,
     }

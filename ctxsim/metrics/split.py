@@ -7,8 +7,8 @@ its KV. Weights are read once for all: what prompts or answers alone would have 
 needed is divided evenly over all sequences of the iteration. Everything is affine within a run of equal iterations, so
 that a run is divided as its middle iteration is, whatever its length.
 
-Operations are those at the peaks. At fidelity calibrated the seconds of an iteration are calibrated ones, divided in the
-same proportions.
+Operations are those at the peaks. At fidelity calibrated an iteration lasts as long as calibrated operations do, and
+is divided in the same proportions.
 """
 
 from __future__ import annotations

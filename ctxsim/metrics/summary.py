@@ -11,7 +11,7 @@ import numpy as np
 from ctxsim.cost import CostModel, accelerators
 from ctxsim.metrics.gaps import gap_quantiles, pauses_since
 from ctxsim.metrics.latency import describe, good_requests
-from ctxsim.metrics.money import Upkeep, group_bill, money
+from ctxsim.metrics.money import MONEY_DEFINITIONS, Upkeep, group_bill, money
 from ctxsim.metrics.steady import too_short_warning, warmup_s
 from ctxsim.metrics.utilisation import GroupRuns, kv_used, peak_compute_s, work_done
 from ctxsim.records import Records
@@ -43,7 +43,9 @@ DEFINITIONS = {
     "mfu_ratio": "time that the FLOP done take at the dense peaks of their number formats / duration",
     "mbu_ratio": "HBM bytes that had to move / (bandwidth x duration)",
     "link_busy_ratio": "share of time with a copy over the host link under way, mean of the replicas",
+    **MONEY_DEFINITIONS,
 }
+"""What keys of a summary mean; those of nested numbers are dotted."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,7 @@ def _kv_used(groups: Sequence[tuple[CostModel, GroupRuns]], end_s: float) -> dic
 
 def _money(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
     groups = _groups(scenario, [cost, *history.others], history.runs)
-    bills = [
-        group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)
-    ]
+    bills = [group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)]
     found = money(scenario, bills, history.requests, history.completed_sessions, end_s)
     return {
         "cost_usd_per_session": found["per_session_usd"]["total"],

@@ -10,7 +10,7 @@ import numpy as np
 
 from ctxsim.cost import CostModel
 from ctxsim.geometry import BatchTotals
-from ctxsim.records import OF_DECODES, Records, Table
+from ctxsim.records import Records, Table
 
 
 class Parts(Protocol):
@@ -60,26 +60,31 @@ def peak_compute_s(cost: CostModel, runs: Parts) -> float:
 
 def mean_batches(cost: CostModel, runs: Table) -> BatchTotals:
     """Each run's batch at its mean iteration, which is the middle one: arrays, a value a run."""
-    return _middles(cost, runs, (runs["sequences"], runs["new_tokens"], runs["decode_tokens"]))
+    middle = (runs["iterations"] - 1) / 2
+    spans = range(len(cost.spans))
+    return BatchTotals(
+        sequences=runs["sequences"],
+        new_tokens=runs["new_tokens"],
+        decode_tokens=runs["decode_tokens"],
+        pairs=[runs[f"pairs_{i}"] + middle * runs[f"pairs_growth_{i}"] for i in spans],
+        pairs_growth=[0.0 for _ in spans],
+        touched=[runs[f"touched_tokens_{i}"] + middle * runs[f"touched_growth_tokens_{i}"] for i in spans],
+        touched_growth=[0.0 for _ in spans],
+    )
 
 
 def mean_decodes(cost: CostModel, runs: Table) -> BatchTotals:
-    """The same of those alone who decode while prompts are computed."""
-    return _middles(cost, runs, (runs["decoding"], runs["decoding"], runs["decoding"]), OF_DECODES)
+    """The same of those alone who decode while prompts are computed.
 
-
-def _middles(
-    cost: CostModel, runs: Table, numbers: tuple[np.ndarray, np.ndarray, np.ndarray], prefix: str = ""
-) -> BatchTotals:
-    middle = (runs["iterations"] - 1) / 2
-    spans = range(len(cost.spans))
-
-    def means(name: str, growth: str) -> list[np.ndarray]:
-        return [runs[f"{prefix}{name}_{i}"] + middle * runs[f"{prefix}{growth}_{i}"] for i in spans]
-
+    Pairs are the causal half: a new token makes one less a half where the next will touch one more, else as many as it
+    touches. So they are touched - growth / 2, in every span.
+    """
+    middle, decoding, spans = (runs["iterations"] - 1) / 2, runs["decoding"], range(len(cost.spans))
+    growth = [runs[f"decode_touched_growth_tokens_{i}"] for i in spans]
+    touched = [runs[f"decode_touched_tokens_{i}"] + middle * growth[i] for i in spans]
     none = [0.0 for _ in spans]
-    pairs, touched = means("pairs", "pairs_growth"), means("touched_tokens", "touched_growth_tokens")
-    return BatchTotals(*numbers, pairs, none, touched, none)
+    pairs = [touched[i] - growth[i] / 2 for i in spans]
+    return BatchTotals(decoding, decoding, decoding, pairs, none, touched, none)
 
 
 def run_s(runs: Table) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from ctxsim.records.columns import (
     GAP_COLUMNS,
-    OF_DECODES,
     REQUEST_COLUMNS,
     RUN_COLUMNS,
     SESSION_COLUMNS,
@@ -18,7 +17,6 @@ from ctxsim.records.tables import Records, Table
 
 __all__ = [
     "GAP_COLUMNS",
-    "OF_DECODES",
     "REQUEST_COLUMNS",
     "RUN_COLUMNS",
     "SESSION_COLUMNS",

@@ -63,8 +63,10 @@ SPAN_COLUMNS = (
     Column("touched_growth_tokens", "float64", "KV tokens more in each next iteration"),
 )
 
-OF_DECODES = "decode_"
-"""Before the names of SPAN_COLUMNS: of those who decode while prompts are computed; 0 where nobody does both."""
+MIXED_COLUMNS = (
+    Column("decode_touched_tokens", "float64", "of touched tokens, those of who decodes while prompts are computed"),
+    Column("decode_touched_growth_tokens", "float64", "of their growth, that of who decodes; 0 without prompts"),
+)
 
 SLOWED = Column("slowed_s", "float64", "how much longer the run took than it would have without copies beside it")
 
@@ -103,17 +105,17 @@ SESSION_COLUMNS = (
 
 def run_columns(num_spans: int) -> tuple[Column, ...]:
     """The columns of the run table of a model with that many attention kernels, simulated or measured."""
-    return RUN_COLUMNS + _of_kernels(num_spans)
+    return RUN_COLUMNS + _of_kernels(SPAN_COLUMNS, num_spans)
 
 
 def simulated_run_columns(num_spans: int) -> tuple[Column, ...]:
     """The columns of the run table of a simulation, which knows more of its runs than can be measured."""
-    return (*run_columns(num_spans), SLOWED, *_of_kernels(num_spans, OF_DECODES, "beside prompts, decoding: "))
+    return (*run_columns(num_spans), SLOWED, *_of_kernels(MIXED_COLUMNS, num_spans))
 
 
-def _of_kernels(num_spans: int, prefix: str = "", whose: str = "") -> tuple[Column, ...]:
+def _of_kernels(columns: tuple[Column, ...], num_spans: int) -> tuple[Column, ...]:
     return tuple(
-        Column(f"{prefix}{c.name}_{i}", c.dtype, f"{whose}{c.meaning}, attention kernel {i}")
-        for c in SPAN_COLUMNS
+        Column(f"{c.name}_{i}", c.dtype, f"{c.meaning}, attention kernel {i}")
+        for c in columns
         for i in range(num_spans)
     )

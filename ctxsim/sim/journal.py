@@ -9,6 +9,7 @@ from ctxsim.cost import Piece
 from ctxsim.engine import Plan, Request
 from ctxsim.geometry import BatchTotals
 from ctxsim.records import GAP_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
+from ctxsim.sim.jump import run_s
 from ctxsim.sim.links import Copy
 from ctxsim.workload.demand import Demand
 
@@ -16,21 +17,29 @@ from ctxsim.workload.demand import Demand
 class Run:
     """A run of equal iterations under way: what it computes, what that costs, and how many there are.
 
-    open: whether an arrival would cut it short. serving_bytes: KV blocks of requests being served when it began.
-    resumed: its sequences whose first token ends a pause. slowed: whether copies beside it take HBM bandwidth.
+    alone: what it would cost without copies beside it. open: whether an arrival would cut it short. serving_bytes: KV
+    blocks of requests being served when it began. resumed: its sequences whose first token ends a pause.
     """
 
-    __slots__ = ("batch", "iterations", "open", "piece", "plan", "resumed", "serving_bytes", "slowed")
+    __slots__ = ("alone", "batch", "iterations", "open", "piece", "plan", "resumed", "serving_bytes")
 
-    def __init__(self, plan: Plan, batch: BatchTotals, piece: Piece, iterations: int, serving_bytes: float) -> None:
+    def __init__(
+        self, plan: Plan, batch: BatchTotals, piece: Piece, alone: Piece, iterations: int, serving_bytes: float
+    ) -> None:
         self.plan = plan
         self.batch = batch
         self.piece = piece
+        self.alone = alone
         self.iterations = iterations
         self.open = plan.open
         self.resumed = 0
         self.serving_bytes = serving_bytes
-        self.slowed = False
+
+    @property
+    def slowed_s(self) -> float:
+        """How much longer it takes than without copies beside it."""
+        first_s, growth_s = self.piece.first_s - self.alone.first_s, self.piece.growth_s - self.alone.growth_s
+        return run_s(self.iterations, first_s, growth_s)
 
 
 class ServedRequest(Request):
@@ -111,7 +120,7 @@ class Journal:
 
         self.requests = Rows(REQUEST_COLUMNS, place("requests"))
         self.runs = Rows(simulated_run_columns(spans), place("runs"))
-        self._unmixed = [0.0] * (4 * spans)
+        self._unmixed = [0.0] * (2 * spans)
         self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
         self.gaps = Rows(GAP_COLUMNS, place("gaps"))
         self.rejected: list[Demand] = []
@@ -179,10 +188,10 @@ class Journal:
 
     def ran(
         self, replica: int, start_s: float, run: Run, waiting: int, end_bytes: float,
-        held: tuple[float, float, float], slowed_s: float, decodes: list[float] | None,
+        held: tuple[float, float, float], decodes: list[float] | None,
     ) -> None:  # fmt: skip
         """A run of iterations is over; ``end_bytes``: KV of requests being served, ``held``: bytes of idle sessions in
-        HBM, of host memory and of disk; ``decodes``: the extents of those who decode beside prompts."""
+        HBM, of host memory and of disk; ``decodes``: what those who decode beside prompts touch."""
         batch, plan = run.batch, run.plan
         self.runs.append(
             (
@@ -204,7 +213,7 @@ class Journal:
                 *batch.pairs_growth,
                 *batch.touched,
                 *batch.touched_growth,
-                slowed_s,
+                0.0 if run.piece is run.alone else run.slowed_s,
                 *(decodes or self._unmixed),
             )
         )

@@ -5,15 +5,16 @@ replica's price), host memory and disk while it lies there, and the replica for 
 what was lost. The contention-free bound is what the same gaps would have cost, had each been alone on its replica and
 known beforehand: the least of holding it in HBM, of swapping it out and in, and of computing it again.
 
-The bill (metrics.money) is divided by the same byte-seconds at the same prices. Below HBM a gap's cost is its part of
-the bill. In HBM it is more: a gap pays for its share of the pool at all times, since it keeps others out, while the bill
-of a busy replica is paid by whom it computes for, and holding has the gap's share of idle times alone.
+The bill (metrics.money) is divided by the same byte-seconds at the same prices. Below HBM the cost of gaps is a part of
+the bill. In HBM it is more: a gap pays for its share of the pool at all times, since it keeps others out, while a busy
+replica is paid for by whom it computes for, and holding has the gap's share of idle times alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.engine import DISK, HBM, HOST
@@ -39,6 +40,15 @@ class GapCosts:
 PAID_FOR = ("hold_hbm_usd", "hold_host_usd", "hold_disk_usd", "recompute_usd")
 
 
+class Rest(NamedTuple):
+    """A time in which nothing was computed and what was held stayed as it was; ``waited``: somebody for a copy."""
+
+    since_s: float
+    until_s: float
+    held: Held
+    waited: bool
+
+
 class Ledger:
     """The gap costs of one replica, as they come, and its time in which nothing was computed (see metrics.Upkeep)."""
 
@@ -48,6 +58,7 @@ class Ledger:
         self.idle_byte_s = 0.0
         self.idle_s = 0.0
         self.copy_wait_s = 0.0
+        self._rests: list[Rest] = []
         self._prices = prices
         self._at_s = 0.0
         self._held: Held = (0.0, 0.0, 0.0)
@@ -61,13 +72,29 @@ class Ledger:
         self._at_s = at_s
         self._held = held
 
-    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
-        """Nothing was computed for so long, with that much unused in HBM; ``waited``: somebody waited for copies."""
-        if waited:
+    def rested(self, rest: Rest) -> None:
+        """Nothing was computed for so long."""
+        if self._rests and self._rests[-1].until_s < rest.since_s:
+            self._rests.clear()
+        self._rests.append(rest)
+        self.tally(rest.until_s, rest.held)
+        self._count(rest, rest.until_s - rest.since_s)
+
+    def end(self, end_s: float) -> None:
+        """The last request of all ended then: rests after that do not count."""
+        for rest in self._rests:
+            after_s = rest.until_s - max(end_s, rest.since_s)
+            if after_s > 0:
+                self._count(rest, -after_s)
+                for tier in (HBM, HOST, DISK):
+                    self.held_byte_s[tier] -= after_s * rest.held[tier]
+
+    def _count(self, rest: Rest, seconds: float) -> None:
+        if rest.waited:
             self.copy_wait_s += seconds
         else:
             self.idle_s += seconds
-            self.idle_byte_s += seconds * unused_bytes
+            self.idle_byte_s += seconds * rest.held[HBM]
 
     def upkeep(self) -> Upkeep:
         """What the bill is divided by, up to now."""

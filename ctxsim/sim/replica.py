@@ -7,11 +7,11 @@ from typing import Any, Protocol, cast
 
 import simpy
 
-from ctxsim.cost import Law, course_s
+from ctxsim.cost import Law
 from ctxsim.engine import HBM, EngineCore, Move, Plan, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
 from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
-from ctxsim.sim.ledger import Held
+from ctxsim.sim.ledger import Held, Rest
 from ctxsim.sim.links import Copy
 
 NOTHING: Held = (0.0, 0.0, 0.0)
@@ -51,8 +51,8 @@ class Surroundings(Protocol):
         """The replica holds that much at its clock."""
         ...
 
-    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
-        """Nothing was computed for so long, with that much unused in HBM; ``waited``: somebody waited for copies."""
+    def rested(self, rest: Rest) -> None:
+        """Nothing was computed for so long."""
         ...
 
 
@@ -185,7 +185,7 @@ class Replica:
 
     def _rest_until(self, at_s: float) -> None:
         """Nothing has been computed up to then."""
-        self._around.rested(at_s - self.clock_s, self.core.holdings.unused_bytes, self._waiting)
+        self._around.rested(Rest(self.clock_s, at_s, self.held(), self._waiting))
         self.clock_s = at_s
 
     def _waits_for_copies(self) -> bool:
@@ -213,8 +213,6 @@ class Replica:
 
     def _join(self) -> None:
         """Whatever happened by the boundary takes effect; what came in the moment after it waits for the next one."""
-        if self.core.holdings.used:
-            self._around.tally(self.held())
         latest_s = self.clock_s + TIE_S
         if self._copied:
             ended = [(copy, move) for copy, move in self._copied if copy.end_s <= latest_s]
@@ -266,8 +264,11 @@ class Replica:
             # Where all who ran were preempted, others may run instead, or they again.
             return self._next_run() if plan.preempted else None
         batch, until = core.decodes.totals(plan.chunks, plan.decoding)
-        law = self._around.law()
-        piece = next(iter(law(batch)))
+        law, undisturbed = self._around.law(), self._around.undisturbed
+        alone = piece = next(iter(law(batch)))
+        if law is not undisturbed:
+            alone = next(iter(undisturbed(batch)))
+            until = min(until, alone.until)
         # While someone is paused, any boundary may be the one where its next block is free.
         iterations = 1 if core.paused else min(plan.repeats, until, piece.until)
         if decoding and iterations > 1:
@@ -275,8 +276,7 @@ class Replica:
             if iterations > 1:
                 room_bytes = core.free_bytes + core.cache.droppable_bytes
                 iterations = core.decodes.fitting_iterations(room_bytes, iterations)
-        run = Run(plan, batch, piece, iterations, core.serving_bytes)
-        run.slowed = law is not self._around.undisturbed
+        run = Run(plan, batch, piece, alone, iterations, core.serving_bytes)
         if self._stalling or plan.resumed or not plan.decoding:
             self._note_stalls(run)
         return run
@@ -323,22 +323,17 @@ class Replica:
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
         held = self.held() if core.holdings.used else NOTHING
-        slowed_s = self._slowed_s(run, self.clock_s - start_s) if run.slowed else 0.0
-        decodes = core.decodes.extents() if run.plan.chunks and run.plan.decoding else None
+        decodes = core.decodes.touched() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
             # What came to host memory and left it with this boundary did not lie there during the run.
             self._around.tally((outcome.idle_bytes, *held[1:]))
             held = self.held()
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
-        journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, slowed_s, decodes)
+        journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, decodes)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)
         for request in outcome.finished:
             self.outstanding -= 1
             journal.ended(cast("ServedRequest", request), self.clock_s)
             self._around.completed(cast("ServedRequest", request))
-
-    def _slowed_s(self, run: Run, lasted_s: float) -> float:
-        """How much longer a run took than it would have without copies beside it."""
-        return lasted_s - course_s(self._around.undisturbed(run.batch), run.iterations)

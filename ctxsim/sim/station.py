@@ -23,7 +23,7 @@ from ctxsim.engine import (
     Tiers,
 )
 from ctxsim.sim.journal import Journal, ServedRequest
-from ctxsim.sim.ledger import Held, Ledger
+from ctxsim.sim.ledger import Held, Ledger, Rest
 from ctxsim.sim.links import Copy, Links
 from ctxsim.sim.quotes import NextUses, ReplicaQuotes
 from ctxsim.sim.replica import Replica
@@ -176,15 +176,12 @@ class Station:
         """See replica.Surroundings."""
         self.ledger.tally(self.replica.clock_s, held)
 
-    def rested(self, seconds: float, unused_bytes: float, waited: bool) -> None:
+    def rested(self, rest: Rest) -> None:
         """See replica.Surroundings."""
-        self.ledger.rested(seconds, unused_bytes, waited)
+        self.ledger.rested(rest)
 
     def close(self, end_s: float) -> None:
-        """Nothing more is asked of the replica: what it holds stays as it is up to ``end_s``, the end of the last
-        request of all."""
-        left_s = end_s - self.replica.clock_s
-        if left_s > 0:
-            held = self.replica.held()
-            self.ledger.tally(end_s, held)
-            self.ledger.rested(left_s, held[0], waited=False)
+        """Nothing more is asked of the replica: it rests, as it is, up to ``end_s``, the end of the last request."""
+        if self.replica.clock_s < end_s:
+            self.ledger.rested(Rest(self.replica.clock_s, end_s, self.replica.held(), waited=False))
+        self.ledger.end(end_s)

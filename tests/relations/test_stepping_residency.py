@@ -73,7 +73,7 @@ def test_idle_kv_is_held_for_as_long_within_a_hundredth() -> None:
 def _hbm_byte_s(case: Case, stepping: str) -> float:
     cluster = case.cluster(stepping)  # type: ignore[arg-type]
     cluster.run()
-    return cluster.held_byte_s()[0] / case.cost.memory.kv_capacity_bytes
+    return cluster.upkeep()[0].held_byte_s[0] / case.cost.memory.kv_capacity_bytes
 
 
 def tied(seed: int) -> Case:

@@ -20,6 +20,8 @@ from support.sources import Lengths, ListSource, Talk, TalkSource, UserSource, a
 
 MAX_TOKENS = 10**6
 BASE = load_scenario("llama-8b-chat")
+RATES = Rates(1.0, 1.0, 1.0, None)
+"""One FLOP/s and one byte/s."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class StubCost:
     operations: tuple[Operation, ...]
     law: Law
     copies_bytes_per_s: float = inf
+    scenario: Scenario = BASE
+    rates: Rates = RATES
 
     def law_beside(self, copy_bytes_per_s: float) -> Law:
         """Seconds of a batch beside copies: of the one byte/s of HBM they take rate / ``copies_bytes_per_s``.
@@ -48,7 +52,7 @@ class StubCost:
         if not self.operations:
             return self.law
         left = max(1.0 - copy_bytes_per_s / self.copies_bytes_per_s, 0.5)
-        return RooflineLaw(self.operations, Rates(1.0, 1.0, left, None), 0.0)
+        return RooflineLaw(self.operations, replace(self.rates, hbm_bytes_per_s=left * self.rates.hbm_bytes_per_s), 0.0)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass."""

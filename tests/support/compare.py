@@ -20,6 +20,7 @@ from support.cases import Case, StubCost
 RELATIVE = 1e-9
 ROUNDING = 1e-9
 Event = tuple[str, int, float]
+RESTING = ("idle_s", "copy_wait_s", "idle_byte_s")
 
 FEATURES = (
     "preemption", "preempted half-computed prompt", "window filled", "chunk boundary crossed", "run of prefill chunks",
@@ -51,9 +52,10 @@ def differences(
 
 
 def account_differences(ours: Cluster, theirs: Cluster) -> list[str]:
-    """What the accounts of two steppings disagree on: costs of gaps, their bound, time of links, KV below HBM.
+    """What the accounts of two steppings disagree on: costs of gaps, their bound, time of links, KV below HBM, and
+    what is told of times in which nothing is computed.
 
-    HBM held idle is not compared: it is told at the ends of runs only, and taken to change evenly in between.
+    HBM held idle beside runs is not compared: it is told at their ends only, and taken to change evenly in between.
     """
     costs, others = ours.gap_costs(), theirs.gap_costs()
     pairs = [
@@ -61,7 +63,16 @@ def account_differences(ours: Cluster, theirs: Cluster) -> list[str]:
         for name in ("gaps", "recompute_usd", "bound_usd", "hold_host_usd", "hold_disk_usd")
     ]
     pairs.append(("link_busy_s", ours.link_busy_s(), theirs.link_busy_s()))
-    return [f"{name}: {mine} and {their}" for name, mine, their in pairs if not _near(mine, their)]
+    found = [f"{name}: {mine} and {their}" for name, mine, their in pairs if not _near(mine, their)]
+    for mine, their in zip(ours.upkeep(), theirs.upkeep(), strict=True):
+        if not all(_close(getattr(mine, name), getattr(their, name)) for name in RESTING):
+            found.append(f"while nothing is computed: {mine} and {their}")
+    return found
+
+
+def _close(value: float, other: float) -> bool:
+    """Sums over a whole run, of which each addend may be off by rounding."""
+    return isclose(value, other, rel_tol=RELATIVE, abs_tol=ROUNDING)
 
 
 def _near(value: float | None, other: float | None) -> bool:

@@ -16,7 +16,7 @@ from ctxsim.api.jsonable import counts_amount, jsonable
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError
 from ctxsim.human import human
-from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, run_columns
+from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
 from ctxsim.sim import simulate
 
 TABLES = ("requests", "sessions", "runs", "transfers", "gaps")
@@ -64,12 +64,13 @@ def test_grid_is_part_of_the_interface() -> None:
 def test_simulation_has_frames_summary_and_page(result: SimulationResult) -> None:
     assert list(result.requests.columns) == [c.name for c in REQUEST_COLUMNS]
     assert list(result.sessions.columns) == [c.name for c in SESSION_COLUMNS]
-    assert list(result.runs.columns) == [c.name for c in run_columns(1)]
+    assert list(result.runs.columns) == [c.name for c in simulated_run_columns(1)]
     assert list(result.transfers.columns) == [c.name for c in TRANSFER_COLUMNS]
     assert list(result.requests["arrival_s"]) == sorted(result.requests["arrival_s"])
     assert len(result.requests) == result.summary["completed_requests"] == 10
     assert result.requests is result.requests
     assert "<th>ttft_s.p95</th>" in result._repr_html_()
+    assert "<th>money.parts_usd.decode</th>" in result._repr_html_()
     assert result.replications is None
     assert repr(result).startswith("<simulation: 10 of 10 requests completed in ")
 
@@ -193,7 +194,7 @@ def test_tables_of_saved_results_are_read_when_asked_for(
 
 def test_long_tables_are_written_part_by_part(result: SimulationResult, tmp_path: Path) -> None:
     """Row groups are the parts that rows come in, and come back as such."""
-    runs = Rows(run_columns(1), part_rows=3)
+    runs = Rows(simulated_run_columns(1), part_rows=3)
     whole = result.tables["runs"].table()
     for row in zip(*(whole[name].tolist() for name in whole.names), strict=True):
         runs.append(row)

@@ -70,3 +70,14 @@ def test_warnings_go_to_stderr() -> None:
     assert "warning" not in outcome.out
     found = answer("analyze", "llama-8b-chat", "--set", "serving.max_model_len=200000")
     assert len(found["warnings"]) == 1
+
+
+def test_analyze_shows_how_long_kv_is_best_kept_in_each_tier() -> None:
+    gap = answer("analyze", "yi-34b-50k-a100")["result"]["gap"]
+    assert set(gap["kept_until_s"]) == {"hbm", "host", "disk"}
+    shown = ctxsim("analyze", "yi-34b-50k-a100", "--show-work").out
+    table = shown.partition("How long KV is best kept")[2]
+    assert re.search(r"^HBM +785\.4 ms +swap to host memory$", table, re.MULTILINE)
+    assert re.search(r"^host memory +1,442 s +compute again$", table, re.MULTILINE)
+    assert re.search(r"^disk +45,924 s +compute again$", table, re.MULTILINE)
+    assert f"host {gap['kept_until_s']['host']:.6g} s" in shown.partition("gap.kept_until_s = ")[2]

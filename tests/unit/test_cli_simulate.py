@@ -281,3 +281,29 @@ def test_ctrl_c_leaves_the_replications_that_were_done(tmp_path: Path, workers: 
     for folder in saved:
         assert re.fullmatch(r"replication-\d{3}", folder.name)
         assert load_result(folder).summary["completed_requests"] == 10
+
+
+def test_the_bill_is_one_table_whose_total_is_the_summary_s(scenario: str) -> None:
+    money = answer("simulate", scenario)["result"]["money"]
+    shown = ctxsim("simulate", scenario).out.partition("Money in USD")[2].partition("Definitions")[0]
+    for label in (
+        "prefill",
+        "decode",
+        "switching",
+        "holding in HBM",
+        "holding in host memory",
+        "holding on disk",
+        "idle",
+    ):
+        assert re.search(rf"^{label} +[\d.e-]+ +[\d.]+%( +[\d.e-]+){{4}}$", shown, re.MULTILINE), label
+    total = re.search(r"^total +([\d.e-]+) +100\.0%", shown, re.MULTILINE)
+    assert total is not None
+    assert float(total[1]) == pytest.approx(money["bill_usd"], rel=1e-3)
+    assert "not on the bill" in shown
+    billed = ctxsim("simulate", scenario, "--set", "price.energy_billed=true").out
+    assert "(on the bill)" in billed
+
+
+def test_money_of_replications_has_half_widths(scenario: str) -> None:
+    shown = ctxsim("simulate", scenario, "--replications", "2", "--set", "workload.num_requests=20").out
+    assert re.search(r"^decode +[\d.e-]+ \u00b1 ", shown.partition("Money in USD")[2], re.MULTILINE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from cost_scenarios import scenario
 
@@ -24,7 +26,7 @@ PRICES = {
 
 
 def prices(**settings: object) -> GapPrices:
-    served = scenario(**PRICES, **settings)
+    served = scenario(**PRICES | settings)
     return GapPrices(served, CostModel(served))
 
 
@@ -101,6 +103,57 @@ def test_analyze_shows_the_same_gap_and_where_each_way_begins_to_pay() -> None:
         assert other[f"{way}_usd"] == pytest.approx(other["hold_usd"], rel=1e-9)
 
 
+@pytest.mark.parametrize("tier_policy", ["exclusive", "inclusive"])
+def test_how_long_each_tier_is_worth_keeping_by_hand(tier_policy: str) -> None:
+    """Held in HBM while it is copied, in the tier for the rest, until that is what computing it again costs.
+
+    Out to host memory at 20 GB/s, and back at 20 GB/s; back from disk through the drives, at their latency and rate.
+    """
+    found = prices(serving__host_tier=tier_policy)
+    hbm_usd_per_s = USD_PER_S * KEPT_BYTES / POOL_BYTES
+    again_usd = found.recompute_usd(0, TOKENS)
+    assert found.kept_until_s(HBM, TOKENS, KEPT_BYTES) == pytest.approx(again_usd / hbm_usd_per_s, rel=1e-12)
+    out_s = 0.0 if tier_policy == "inclusive" else KEPT_BYTES / 20e9
+    hardware = scenario(**PRICES).hardware
+    drives_s = (hardware.nvme_latency_s or 0.0) + KEPT_BYTES / min(20e9, hardware.nvme_read_bytes_per_s)
+    backs = {HOST: KEPT_BYTES / 20e9, DISK: drives_s}
+    usd_per_gib_hour = {HOST: 0.004, DISK: 0.0001}
+    for tier, back_s in backs.items():
+        tier_usd_per_s = KEPT_BYTES / 2**30 * usd_per_gib_hour[tier] / 3600
+        expected = out_s + back_s + (again_usd - hbm_usd_per_s * (out_s + back_s)) / tier_usd_per_s
+        assert found.kept_until_s(tier, TOKENS, KEPT_BYTES) == pytest.approx(expected, rel=1e-9)
+
+
+def test_at_the_end_of_that_time_the_ways_cost_the_same() -> None:
+    found = prices()
+    until_s = found.kept_until_s(HOST, TOKENS, KEPT_BYTES)
+    ways = found.ways(TOKENS, KEPT_BYTES, until_s)
+    assert ways.swap_usd == pytest.approx(ways.recompute_usd, rel=1e-12)
+
+
+def test_what_costs_nothing_is_kept_for_ever_and_dear_copies_never_pay() -> None:
+    free = prices(price__host_memory="0 USD/GiB/hour")
+    assert free.kept_until_s(HOST, TOKENS, KEPT_BYTES) == inf
+    slow = prices(serving__copy_descriptor_overhead="1 ms")
+    assert slow.kept_until_s(HOST, TOKENS, KEPT_BYTES) == 0.0
+    assert slow.kept_until_s(HBM, TOKENS, KEPT_BYTES) > 0.0
+
+
+def test_analyze_tells_how_long_to_keep_what_where() -> None:
+    """From HBM the first of the other ways to pay; what is kept for ever has no limit."""
+    found = prices()
+    gap = analyze(scenario(**PRICES)).keys["gap"]
+    assert gap["kept_until_s"] == {
+        "hbm": gap["break_even_idle_s"]["swap"],
+        "host": found.kept_until_s(HOST, TOKENS, KEPT_BYTES),
+        "disk": found.kept_until_s(DISK, TOKENS, KEPT_BYTES),
+    }
+    nowhere = analyze(scenario(**PRICES, serving__host_kv_capacity="0 B")).keys["gap"]
+    assert nowhere["kept_until_s"]["hbm"] == nowhere["break_even_idle_s"]["recompute"]
+    free = {name: f"0 {price.split(' ')[1]}" for name, price in PRICES.items()}
+    assert set(analyze(scenario(**free)).keys["gap"]["kept_until_s"].values()) == {None}
+
+
 def test_host_memory_that_costs_more_than_hbm_never_pays() -> None:
     dear = PRICES | {"price__host_memory": "1 USD/GiB/hour"}
     gap = analyze(scenario(**dear)).keys["gap"]
@@ -113,6 +166,6 @@ def test_a_session_of_one_turn_has_no_gap() -> None:
 
 
 def test_the_simulator_s_quotes_are_these_prices() -> None:
-    shared = ("recompute_usd", "copy_s", "copies_s", "hold_usd", "ways")
+    shared = ("recompute_usd", "copy_s", "copies_s", "hold_usd", "kept_until_s", "ways")
     assert issubclass(ReplicaQuotes, GapPrices)
     assert not set(shared) & set(vars(ReplicaQuotes))

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 from cost_scenarios import scenario
 
-from ctxsim.cost import accelerators, fleet_usd_per_s, nodes
+from ctxsim.cost import (
+    accelerator_usd_per_s,
+    accelerators,
+    disk_usd_per_s,
+    energy_usd_per_s,
+    fleet_usd_per_s,
+    host_usd_per_s,
+    nodes,
+    power_w,
+    replica_usd_per_s,
+)
+from ctxsim.spec.scenario import load_scenario
 
 HOUR_S = 3600.0
 GIB = 2.0**30
@@ -47,6 +58,27 @@ def test_prices_default_to_the_profile_s() -> None:
     added = fleet_usd_per_s(hosted) - fleet_usd_per_s(fleet)
     assert added == pytest.approx(GIB * hosted.hardware.host_memory_usd_per_byte_s, rel=1e-6)
     assert added > 0
+
+
+def test_energy_is_billed_only_where_the_scenario_says_so() -> None:
+    """Eight accelerators of 400 W at 0.25 USD/kWh: 0.80 USD an hour."""
+    settings = {"price__energy": "0.25 USD/kWh", "deployment__replicas": 8, "serving__host_kv_capacity": "0 B"}
+    rented, owned = (scenario(**PRICES | settings | billed) for billed in ({}, {"price__energy_billed": True}))
+    assert power_w(rented) == power_w(owned) == 8 * 400.0
+    assert energy_usd_per_s(rented) * HOUR_S == pytest.approx(0.80, rel=1e-12)
+    assert fleet_usd_per_s(rented) * HOUR_S == pytest.approx(8 * 2.50, rel=1e-12)
+    assert fleet_usd_per_s(owned) * HOUR_S == pytest.approx(8 * 2.50 + 0.80, rel=1e-12)
+    assert accelerator_usd_per_s(owned) * HOUR_S == replica_usd_per_s(owned) * HOUR_S == pytest.approx(2.60, rel=1e-12)
+
+
+def test_a_mixed_fleet_pays_each_group_its_own_price_and_power() -> None:
+    """Two H100 of 700 W and four A100 of 400 W."""
+    fleet = load_scenario("llama-70b-mixed-fleet", {"deployment.replicas": 1, "price.energy": "0.1 USD/kWh"})
+    assert power_w(fleet) == 2 * 700.0 + 4 * 400.0
+    assert energy_usd_per_s(fleet) * HOUR_S == pytest.approx(0.3, rel=1e-12)
+    parts = [replica_usd_per_s(group) + host_usd_per_s(group) + disk_usd_per_s(group) for group in fleet.fleet]
+    assert fleet_usd_per_s(fleet) == pytest.approx(sum(parts), rel=1e-12)
+    assert parts[0] != parts[1]
 
 
 def test_a_free_fleet_costs_nothing() -> None:

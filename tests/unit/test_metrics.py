@@ -12,7 +12,17 @@ from support.real import closed_requests
 
 from ctxsim.cost import CostModel
 from ctxsim.geometry import BatchTotals
-from ctxsim.metrics import DEFINITIONS, History, describe, good_requests, kv_used, peak_compute_s, summarise, work_done
+from ctxsim.metrics import (
+    DEFINITIONS,
+    History,
+    Upkeep,
+    describe,
+    good_requests,
+    kv_used,
+    peak_compute_s,
+    summarise,
+    work_done,
+)
 from ctxsim.records import (
     GAP_COLUMNS,
     REQUEST_COLUMNS,
@@ -22,7 +32,7 @@ from ctxsim.records import (
     Records,
     Rows,
     Table,
-    run_columns,
+    simulated_run_columns,
     table,
 )
 from ctxsim.sim import simulate
@@ -90,7 +100,7 @@ def check_work(case: Case) -> None:
     batches = [totals_of(whole, spans, i, k) for i in range(len(whole)) for k in range(int(whole["iterations"][i]))]
     expected = (sum(case.cost.flop(b) for b in batches), sum(case.cost.hbm_bytes(b) for b in batches))
     peak_s = sum(op.flop(b) / op.flop_per_s for b in batches for op in case.cost.operations)
-    for found in (runs, in_parts(whole, run_columns(spans), 3)):
+    for found in (runs, in_parts(whole, simulated_run_columns(spans), 3)):
         assert work_done(cost, found) == pytest.approx(expected, rel=1e-9)
         assert peak_compute_s(cost, found) == pytest.approx(peak_s, rel=1e-9)
 
@@ -136,7 +146,7 @@ def summary_of(
     cost = CostModel(scenario)
     history = History(
         requests=requests,
-        runs=runs or table(run_columns(len(cost.spans)), []),
+        runs=runs or table(simulated_run_columns(len(cost.spans)), []),
         transfers=transfers or table(TRANSFER_COLUMNS, []),
         gaps=table(GAP_COLUMNS, [(2.0, 7.0), (4.0, 5.0)]),
         num_requests=3,
@@ -144,7 +154,7 @@ def summary_of(
         preemptions=2,
         completed_sessions=2,
         link_busy_s=6.0,
-        held_byte_s=(40.0, 80.0, 0.0),
+        upkeep=[Upkeep(held_byte_s=(40.0, 80.0, 0.0))],
     )
     return summarise(scenario, cost, history)
 
@@ -194,7 +204,9 @@ def test_latency_counts_what_comes_after_the_warm_up() -> None:
         {"arrival_s": 3.0, "finished_s": 5.0, "ttft_s": 1.0, "output_tokens": 7},
     )
     run = {"iterations": 2, "decoding": 1}
-    runs = rows_of(run_columns(1), {**run, "start_s": 1.0, "first_s": 8.0}, {**run, "start_s": 3.0, "first_s": 0.25})
+    runs = rows_of(
+        simulated_run_columns(1), {**run, "start_s": 1.0, "first_s": 8.0}, {**run, "start_s": 3.0, "first_s": 0.25}
+    )
     found = summary_of(scenario, requests, runs)
     assert found["ttft_s"]["mean"] == 1.0  # type: ignore[index]
     assert found["itl_s"]["mean"] == pytest.approx((0.25 + 0.25 + 5.0) / 3)  # type: ignore[index]
@@ -214,12 +226,12 @@ def test_parts_make_no_difference() -> None:
     cost = CostModel(simulation.scenario)
     tables = {
         "requests": (simulation.requests, REQUEST_COLUMNS),
-        "runs": (simulation.runs, run_columns(len(cost.spans))),
+        "runs": (simulation.runs, simulated_run_columns(len(cost.spans))),
         "transfers": (simulation.transfers, TRANSFER_COLUMNS),
     }
     others = {
         "gaps": table(GAP_COLUMNS, []), "num_requests": 9, "rejected_requests": 0, "preemptions": 0,
-        "completed_sessions": 5, "link_busy_s": 1.0, "held_byte_s": (1.0, 2.0, 3.0),
+        "completed_sessions": 5, "link_busy_s": 1.0, "upkeep": [Upkeep(held_byte_s=(1.0, 2.0, 3.0))],
     }  # fmt: skip
     whole = History(**{name: rows.table() for name, (rows, _) in tables.items()}, **others)  # type: ignore[arg-type]
     parts = History(**{name: in_parts(*found, 50) for name, found in tables.items()}, **others)  # type: ignore[arg-type]
@@ -227,6 +239,8 @@ def test_parts_make_no_difference() -> None:
     sums = ("mfu_ratio", "mbu_ratio", "kv_used_ratio", "swap_in_bytes", "swap_out_bytes")
     assert len(parts.runs) > 200
     assert expected["swap_in_bytes"] > 0
+    for part, usd in expected.pop("money").items():
+        assert found["money"][part] == pytest.approx(usd, rel=1e-9, abs=1e-15), part
     for key, value in expected.items():
         if key == "itl_s":
             assert value.pop("mean") == pytest.approx(found[key].pop("mean"), rel=1e-12)
@@ -235,4 +249,8 @@ def test_parts_make_no_difference() -> None:
 
 def test_what_is_defined_is_in_the_summary() -> None:
     summary = simulate(closed_requests("llama-3.1-8b")).summary
-    assert set(DEFINITIONS) <= set(summary)
+    for name in DEFINITIONS:
+        value: object = summary
+        for part in name.split("."):
+            assert isinstance(value, dict)
+            value = value[part]

@@ -21,6 +21,7 @@ from ctxsim.records import (
     Rows,
     Table,
     run_columns,
+    simulated_run_columns,
     sorted_by,
     table,
 )
@@ -97,7 +98,7 @@ def test_a_simulation_fills_every_column() -> None:
     tables: list[tuple[Records, tuple[Column, ...]]] = [
         (simulation.requests, REQUEST_COLUMNS),
         (simulation.sessions, SESSION_COLUMNS),
-        (simulation.runs, run_columns(2)),
+        (simulation.runs, simulated_run_columns(2)),
         (swapping.transfers, TRANSFER_COLUMNS),
     ]
     for found, columns in tables:

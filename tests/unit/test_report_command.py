@@ -83,7 +83,7 @@ def test_a_saved_simulation_is_reported_as_it_was(saved: Path, scenario: str, tm
 
 
 def test_a_saved_simulation_has_all_its_rows(tmp_path: Path) -> None:
-    settings = {"run.horizon": "10 min", "run.warmup": "0 s"}
+    settings = {"run.horizon": "20 min", "run.warmup": "0 s", "workload.answer_tokens": 3000}
     made = simulate(load_scenario("yi-34b-50k-a100", settings))
     cs.simulate(cs.load("yi-34b-50k-a100", settings), out=tmp_path)
     found = saved_simulation(tmp_path)

@@ -147,3 +147,11 @@ def test_loading_a_scenario_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_billed_energy_is_written_out_and_read_back(tmp_path):
+    owned = load_scenario("llama-70b-mixed-fleet", {"price.energy_billed": True})
+    assert [group.price.energy_billed for group in owned.fleet] == [True, True]
+    path = tmp_path / "owned.yaml"
+    path.write_text(owned.to_yaml())
+    assert load_scenario(path).sha256 == owned.sha256 != load_scenario("llama-70b-mixed-fleet").sha256

@@ -15,6 +15,8 @@ from ctxsim.human import flop, human
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import SECONDS_PER_HOUR, show
 
+AGAIN = "compute again"
+PLACES = {"hbm": "HBM", "host": "host memory", "disk": "disk"}
 BINDS = {"compute": "compute binds", "hbm": "HBM bandwidth binds", "link": "the scale-up link binds"}
 ANSWERED = ("concurrent_sessions", "prefill_s", "decode_answer_s", "switch_s", "feasible", "infeasible_reason")
 ELSEWHERE = (
@@ -179,6 +181,18 @@ def _residency(analysis: Analysis) -> Iterator[RenderableType]:
         [(way, "-" if usd is None else f"{usd:.4g}", human("idle_s", since)) for way, usd, since in costs],
         ("way",),
     )
+    yield heading("How long KV is best kept where it is, before the next way costs less")
+    until_s, pays_first = gap.kept_until_s, _first_to_pay(pays)
+    limits = ("for ever" if limit_s is None else human("idle_s", limit_s) for limit_s in until_s.values())
+    nexts = (pays_first if tier == "hbm" else AGAIN for tier in until_s)
+    lines = zip((PLACES[tier] for tier in until_s), limits, nexts, strict=True)
+    yield grid(("in", "gaps up to", "then cheaper"), lines, ("in", "then cheaper"))
+
+
+def _first_to_pay(pays: Mapping[str, float | None]) -> str:
+    """The way that is the first to cost less than holding in HBM; the first of equals."""
+    known = {way: since_s for way, since_s in pays.items() if since_s is not None}
+    return {"swap": "swap to host memory", "recompute": AGAIN}[min(known, key=lambda way: known[way])] if known else "-"
 
 
 def number_per_hour(bound: Bound) -> str:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from ctxsim.api.results import with_half_widths
 from ctxsim.cli.views.analysis import fidelity, intervals_view
+from ctxsim.cli.views.money import money_view
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
 from ctxsim.human import human
 from ctxsim.metrics import DEFINITIONS
@@ -28,12 +29,13 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     shown = with_half_widths({key: value for key, value in summary.items() if key not in ("slo_gate", "intervals")})
     yield paragraph(_what_ran(scenario, summary.get("replications")))
     yield ""
-    others = {key: value for key, value in shown.items() if key not in LATENCIES}
+    others = {key: value for key, value in shown.items() if key not in (*LATENCIES, "money")}
     yield pairs(_spread(others), across=1 if "replications" in summary else 2)
     yield heading("Latency")
     columns = list(shown[LATENCIES[0]])
     rows = [(name, *(_in_two_lines(human(name, shown[name][column])) for column in columns)) for name in LATENCIES]
     yield grid(("", *columns), rows, ("",))
+    yield from money_view(summary["money"], shown["money"])
     yield from intervals_view(summary)
     if gate is not None:
         yield heading(f"SLO at the {gate['percentile']:g} % quantile: {'met' if gate['met'] else 'missed'}")
@@ -43,7 +45,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     if out is not None:
         yield f"\nWritten to {out}"
     yield heading("Definitions")
-    yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name in summary})
+    yield labelled({name: meaning for name, meaning in DEFINITIONS.items() if name.partition(".")[0] in summary})
 
 
 def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str:

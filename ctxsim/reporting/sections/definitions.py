@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctxsim.metrics import DEFINITIONS, MONEY_DEFINITIONS
+from ctxsim.metrics import DEFINITIONS
 from ctxsim.reporting.blocks import Labelled, Section
 from ctxsim.reporting.subject import Subject
 
@@ -17,6 +17,5 @@ BESIDE = {
 
 def definitions(subject: Subject) -> Section:
     """Those of every number on the page."""
-    of_summary = {name: meaning for name, meaning in DEFINITIONS.items() if name in subject.summary}
-    of_money = MONEY_DEFINITIONS if subject.served else {}
-    return Section("definitions", "Definitions", [Labelled({**BESIDE, **of_summary, **of_money})])
+    of_summary = {name: meaning for name, meaning in DEFINITIONS.items() if name.partition(".")[0] in subject.summary}
+    return Section("definitions", "Definitions", [Labelled({**BESIDE, **of_summary})])

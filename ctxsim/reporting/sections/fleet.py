@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ctxsim.analysis.gap import Gap
 from ctxsim.cost import fleet_usd_per_s, power_w
 from ctxsim.reporting.blocks import Block, Column, Picture, Section, Sheet, Words
 from ctxsim.reporting.figures import bars, style
@@ -23,6 +24,8 @@ PARTS = {
     "idle": ("idle", style.SOFT),
 }
 """Parts of the bill by their keys: how a reader calls them, and their colour."""
+
+TIERS = {"hbm": "HBM", "host": "host memory", "disk": "disk"}
 
 UNITS = {
     "per_session_usd": "a session",
@@ -48,6 +51,8 @@ def fleet(subject: Subject) -> Section:
     if subject.served:
         money = subject.summary["money"]
         blocks += [_bars(money), _parts(money), _own(money), Words(_energy(subject, money))]
+    if subject.analysis.gap is not None:
+        blocks.append(_kept(subject.analysis.gap))
     return Section("fleet", "Fleet and cost", blocks)
 
 
@@ -111,6 +116,21 @@ def _own(money: dict[str, Any]) -> Sheet:
     names = {"computed_input": "prompts, computed", "cached_input": "prompts, found in the cache", "output": "answers"}
     rows = [[words, money["tokens"][key], money["own_per_million_tokens_usd"][key]] for key, words in names.items()]
     return Sheet("token_costs", "What a million tokens cost alone", columns, rows)
+
+
+def _kept(gap: Gap) -> Sheet:
+    """By tier, the price of keeping a session's KV there, and until when that is the best way across a gap."""
+    columns = (
+        Column("tier", "kept in", words=True), Column("kept_until_s", "until"), Column("then", "then", words=True),
+    )  # fmt: skip
+    rows = []
+    for tier, until_s in gap.kept_until_s.items():
+        then = "nothing ever costs less" if until_s is None else "compute it again"
+        if tier == "hbm" and until_s is not None and until_s == gap.break_even_idle_s["swap"]:
+            then = "swap it to host memory"
+        rows.append([TIERS[tier], until_s, then])
+    held = show(gap.kept_bytes, "bytes")
+    return Sheet("kept_until", f"How long {held} of idle KV are best kept, alone on a replica", columns, rows)
 
 
 def _energy(subject: Subject, money: dict[str, Any]) -> str:
