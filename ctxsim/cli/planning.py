@@ -61,8 +61,7 @@ def plan(
         "accelerators": accelerators, "tensor_parallel": tensor_parallel, "kv_dtype": kv_dtype,
         "residency": residency, "host_memory": host_memory, "batch_tokens": batch_tokens, "batch_seqs": batch_seqs,
     }  # fmt: skip
-    choices = {name: _values(text) for name, text in listed.items()}
-    space = Space.of(max_accelerators=max_accelerators, **choices)
+    space = Space.of(max_accelerators=max_accelerators, **{name: _values(text) for name, text in listed.items()})
     answer = partial(Answer, "plan", as_json=as_json, scenario_sha256=goal.base.sha256)
     with StageProgress(not no_progress) as progress:
         executor = local(workers_of(workers))
@@ -75,10 +74,7 @@ def plan(
             raise StoppedError(f"interrupted ({progress.words}): a plan keeps nothing until it is done") from None
     asked = {"users": users, "rate": rate, **listed, "max_accelerators": max_accelerators, "runs": runs}
     keys = plan_keys(found, _command(scenario, settings, asked))
-    if report is not None:
-        from ctxsim.cli.reporting import report_of_plan
-
-        report_of_plan(keys, report, workers)
+    _report(keys, report, workers)
     return answer(keys, lambda: plan_view(found), warnings=found.warnings)
 
 
@@ -116,6 +112,14 @@ def sensitivity(
         "sensitivity", result, lambda: sensitivity_view(base, effects, by.value, ratio), as_json,
         scenario_sha256=base.sha256, warnings=base.warnings,
     )  # fmt: skip
+
+
+def _report(keys: Mapping[str, Any], folder: Path | None, workers: int | None) -> None:
+    """Writes the plan's report where one is asked for."""
+    if folder is not None:
+        from ctxsim.cli.reporting import report_of_plan
+
+        report_of_plan(keys, folder, workers)
 
 
 def _command(scenario: str, settings: list[str] | None, asked: Mapping[str, Any]) -> list[str]:

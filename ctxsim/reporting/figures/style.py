@@ -83,6 +83,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"(?=[^>]*xmlns)', r"\1", text, count=2)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"font: (?:(bold|\d+) )?([\d.]+px) [^;\"]*", _font, text)
+    text = re.sub(r"font-family: [^;\"]*; ?", "", text)
     text = _with_own_ids(text, name)
     for color, (light, _) in COLORS.items():
         text = text.replace(light, f"var(--fig-{color}, {light})")
