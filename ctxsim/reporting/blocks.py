@@ -22,7 +22,7 @@ class Column(NamedTuple):
 class Sheet:
     """A table: shown on the page, and written as CSV and Parquet under its name. rows: raw values, None where missing.
 
-    A column ``value`` holds quantities of many kinds, each with the unit of the key in its row's first column.
+    Columns that end in ``value`` hold quantities of many kinds, each with the unit of the key in its row's first cell.
     total: the last row sums up the others and stays last however the table is sorted. unit: of all amounts, said once
     with the title instead of in every cell.
     """
@@ -46,12 +46,12 @@ class Sheet:
         return [[self._cell(row, *pair) for pair in zip(self.columns, row, strict=True)] for row in self.rows]
 
     def _cell(self, row: Sequence[Any], column: Column, value: Any) -> tuple[Column, str, str]:
-        text = human(str(row[0]) if column.name == VALUE else column.name, value)
+        text = human(str(row[0]) if column.name.endswith(VALUE) else column.name, value)
         return column, text.removesuffix(f" {self.unit}"), sort_key(value)
 
 
 VALUE = "value"
-"""A column of quantities of many kinds."""
+"""The end of the names of columns of quantities of many kinds."""
 
 
 def sort_key(value: Any) -> str:

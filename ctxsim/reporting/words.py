@@ -45,7 +45,7 @@ def task_words(subject: Subject) -> str:
     """Who is served with what: ``20 users with documents of 50,000 tokens``."""
     tokens = f"{subject.analysis.session.document_tokens:,} tokens"
     what = "documents" if subject.analysis.session.rounds > 1 else "prompts"
-    distributed = "" if _constant(subject.scenario) else ", on average"
+    distributed = "" if _constant(subject.scenario) else " on average"
     return f"{subject.load_words} with {what} of {tokens}{distributed}"
 
 

@@ -15,7 +15,9 @@ from ctxsim.spec.serving import Slo
 from ctxsim.units import show
 
 BEYOND_RATIO = 6.0
-"""Latencies beyond so many times their limit are cut off, so that the limit can be seen."""
+"""Latencies beyond so many times their limit are cut off, if they are not those of the scenario's own load."""
+
+ROOM_RATIO = 1.25
 
 
 def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo) -> dict[str, Figure]:
@@ -34,8 +36,10 @@ def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo)
         with rc_context(STYLE):
             figures[key] = Figure(figsize=PANEL)
             axes = figures[key].subplots()
-            _panel(axes, np.array([point.load for point in points]), np.array(values, dtype=float), limit)
-            _own(axes, points, load, key)
+            own = next((getattr(point, key) for point in points if point.load == load), None)
+            _panel(axes, np.array([point.load for point in points]), np.array(values, dtype=float), limit, own)
+            if own is not None:
+                axes.scatter([load], [own], s=44, color=ACCENT, zorder=3)
             head(axes, title)
             axes.set_xlabel(unit)
             if key.endswith("_s"):
@@ -43,22 +47,15 @@ def curve_figures(points: Sequence[LoadPoint], load: float, unit: str, slo: Slo)
     return figures
 
 
-def _panel(axes: Axes, loads: np.ndarray, values: np.ndarray, limit: float | None) -> None:
+def _panel(axes: Axes, loads: np.ndarray, values: np.ndarray, limit: float | None, own: float | None) -> None:
     axes.plot(loads, values, "o-", color=INK, linewidth=1.8, markersize=4)
     axes.set_xlim(0, loads.max() * 1.05)
     top = np.nanmax(values) * 1.12
     if limit is not None:
         axes.axhline(limit, color=ACCENT, linewidth=1, linestyle="--")
         axes.annotate(
-            f"SLO {show(limit, 'seconds')}", (0, limit), (4, 3), xycoords=("axes fraction", "data"),
-            textcoords="offset points", color=ACCENT, fontsize=9,
+            f"SLO {show(limit, 'seconds')}", (1, limit), (0, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", color=ACCENT, fontsize=9, ha="right",
         )  # fmt: skip
-        top = max(limit * 1.25, min(top, limit * BEYOND_RATIO))
+        top = max(limit * ROOM_RATIO, min(top, max(limit * BEYOND_RATIO, (own or 0.0) * ROOM_RATIO)))
     axes.set_ylim(0, top)
-
-
-def _own(axes: Axes, points: Sequence[LoadPoint], load: float, key: str) -> None:
-    """The scenario's own load."""
-    here = next((point for point in points if point.load == load), None)
-    if here is not None and getattr(here, key) is not None:
-        axes.scatter([load], [getattr(here, key)], s=44, color=ACCENT, zorder=3)

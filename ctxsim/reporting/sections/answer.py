@@ -24,7 +24,7 @@ def question(subject: Subject) -> str:
     fleet = fleet_words(subject.scenario)
     if subject.has_slo:
         return f"Can {fleet} serve {task} on {model} within {limits_words(subject.scenario.slo)}?"
-    return f"What does {fleet} give {task} on {model}?"
+    return f"What does a fleet of {fleet} give {task} on {model}?"
 
 
 def answer(subject: Subject) -> Section:

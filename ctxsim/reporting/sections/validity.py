@@ -17,7 +17,8 @@ SPREADS = (
     Column("left_out", "judged by leaving out", words=True),
 )  # fmt: skip
 INTERVALS = (
-    Column("key", "", words=True), Column("value", "predicted"), Column("low", "from"), Column("high", "to"),
+    Column("key", "", words=True), Column("value", "predicted"), Column("low_value", "from"),
+    Column("high_value", "to"),
 )  # fmt: skip
 
 
