@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-measure lint docs bench clean
+.PHONY: demo test test-measure test-browser lint docs bench clean
 
 demo: $(READY)
 	$(BIN)/ctxsim analyze yi-34b-50k-a100
@@ -12,11 +12,15 @@ demo: $(READY)
 	@echo "open reports/demo/index.html"
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore tests/browser
 
 test-measure: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[measure]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/measure
+
+# Opens reports in Chromium (or Chrome); the tests are skipped with a reason where there is none.
+test-browser: $(READY)
+	$(BIN)/python -m pytest -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,16 +9,23 @@ from ctxsim.units import show
 
 def show_work(analysis: Analysis) -> list[str]:
     """Lines that a reader can follow with a pocket calculator, in the order of the keys."""
-    return [
-        *_memory(analysis),
-        *_pass(analysis, "prefill_s", prefill_costs(analysis.cost, analysis.session)),
-        *_pass(analysis, "decode_step_s", decode_costs(analysis.cost, analysis.session)),
-        *_decode_and_switch(analysis),
-        *_course(analysis),
-        *_bounds(analysis),
-        *_policies(analysis),
-        *_gap(analysis),
-    ]
+    return [line for lines in work_by_part(analysis).values() for line in lines]
+
+
+def work_by_part(analysis: Analysis) -> dict[str, list[str]]:
+    """The same lines by what they work out: the four quantities, then what follows from them."""
+    return {
+        "concurrency": _memory(analysis),
+        "prefill": _pass(analysis, "prefill_s", prefill_costs(analysis.cost, analysis.session)),
+        "decode": [
+            *_pass(analysis, "decode_step_s", decode_costs(analysis.cost, analysis.session)),
+            *_decode(analysis),
+        ],
+        "switch": _switch(analysis),
+        "session": _course(analysis),
+        "bounds": [*_bounds(analysis), *_policies(analysis)],
+        "gap": _gap(analysis),
+    }
 
 
 def _memory(a: Analysis) -> list[str]:
@@ -63,14 +70,20 @@ def _operation(a: Analysis, c: OperationCost) -> str:
     )
 
 
-def _decode_and_switch(a: Analysis) -> list[str]:
+def _decode(a: Analysis) -> list[str]:
     keys = a.keys
     return [
         f"decode_answer_s = {a.session.answer_tokens} x {keys['decode_step_s']:.6g} s = "
         f"{keys['decode_answer_s']:.6g} s",
+        f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
+    ]
+
+
+def _switch(a: Analysis) -> list[str]:
+    keys = a.keys
+    return [
         f"switch_s = 2 x {keys['kv_bytes_per_session']:,.0f} B / {a.cost.host_link_bytes_per_s:.6g} B/s = "
         f"{keys['switch_s']:.6g} s",
-        f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from ctxsim.api.human import human
+from ctxsim.human import human
 
 
 def page(title: str, keys: Mapping[str, Any], warnings: Iterable[str]) -> str:

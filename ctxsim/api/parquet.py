@@ -13,6 +13,7 @@ import numpy as np
 import ctxsim
 from ctxsim.errors import Fault, SpecError
 from ctxsim.records import (
+    GAP_COLUMNS,
     REQUEST_COLUMNS,
     SESSION_COLUMNS,
     TRANSFER_COLUMNS,
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 PART_ROWS = 65_536
 """Rows of a row group, at most."""
 
-COLUMNS = {"requests": REQUEST_COLUMNS, "sessions": SESSION_COLUMNS, "transfers": TRANSFER_COLUMNS}
+COLUMNS = {
+    "requests": REQUEST_COLUMNS,
+    "sessions": SESSION_COLUMNS,
+    "transfers": TRANSFER_COLUMNS,
+    "gaps": GAP_COLUMNS,
+}
 
 
 def columns_of(name: str, names: Sequence[str]) -> tuple[Column, ...]:

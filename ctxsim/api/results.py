@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ctxsim.analysis import Analysis
 from ctxsim.api.html import page
-from ctxsim.api.human import human
 from ctxsim.errors import Fault, SpecError
+from ctxsim.human import human
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
 
@@ -64,7 +64,8 @@ class SimulationResult:
     """What a simulation found, or the means of several; as it is saved to a folder and loaded from one.
 
     summary: the keys of ``ctxsim simulate``. scenario_yaml: the resolved scenario, seed included. tables: requests,
-    sessions, runs and transfers, wherever their rows lie; the properties of these names give them as DataFrames.
+    sessions, runs, transfers and gaps (pauses between tokens that no run tells of), wherever their rows lie; the
+    properties of these names give them as DataFrames.
     Means of replications have no tables; each replication that was saved has its own.
     """
 
@@ -98,6 +99,11 @@ class SimulationResult:
     def transfers(self) -> pd.DataFrame:
         """One row a copy of KV over a link."""
         return self._frame("transfers")
+
+    @cached_property
+    def gaps(self) -> pd.DataFrame:
+        """One row a pause between two tokens of a request that no run tells of."""
+        return self._frame("gaps")
 
     def save(self, folder: str | Path) -> Path:
         """Writes tables, summary and resolved scenario into the folder, each file whole; returns the folder."""
@@ -137,6 +143,7 @@ def simulation_result(simulation: Simulation) -> SimulationResult:
             "sessions": simulation.sessions,
             "runs": simulation.runs,
             "transfers": simulation.transfers,
+            "gaps": simulation.gaps,
         },
     )
 

@@ -17,7 +17,7 @@ from ctxsim.errors import Fault, SpecError
 
 SUMMARY = "summary.json"
 SCENARIO = "scenario.yaml"
-TABLES = ("requests", "sessions", "runs", "transfers")
+TABLES = ("requests", "sessions", "runs", "transfers", "gaps")
 SCHEMA = "ctxsim.simulate/1"
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents, exploring, interop, measuring
+from ctxsim.cli import commands, documents, exploring, interop, measuring, planning
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -74,6 +74,8 @@ app.command("analyze")(commands.analyze)
 app.command("simulate")(commands.simulate)
 app.command("whatif")(exploring.whatif)
 app.command("sweep")(exploring.sweep)
+app.command("plan")(planning.plan)
+app.command("sensitivity")(planning.sensitivity)
 app.command("paper")(documents.paper)
 app.command("report")(documents.report)
 app.command("measure")(measuring.measure)

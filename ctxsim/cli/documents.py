@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ctxsim.cli.answer import Answer
-from ctxsim.cli.options import JsonOption, ScenarioArgument, SetOption, overrides_of
+from ctxsim.cli.exploring import WorkersOption
+from ctxsim.cli.options import JsonOption, SetOption
 
 
 def paper(
@@ -34,18 +35,31 @@ def paper(
 
 
 def report(
-    scenario: ScenarioArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Write index.html there.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUBJECT",
+            help="A scenario (name or file), a folder that simulate --out wrote, or the JSON of a plan.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Write the report there.")],
     settings: SetOption = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf too (needs the extra pdf).")] = False,
+    other_loads: Annotated[
+        bool, typer.Option("--load-curve/--no-load-curve", help="Simulate other loads as well.")
+    ] = True,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
-    """Write one self-contained page of a scenario.
+    """Write a report that a decision can rest on: one HTML page, Markdown beside it, and its data.
 
-    The four quantities, the arithmetic, and what a simulation found.
+    The answer first; then cost, the four quantities with their arithmetic, latency, memory, bottlenecks, and how far
+    the numbers can be trusted. The same bytes for the same subject.
     """
-    from ctxsim.reporting import write_report
-    from ctxsim.spec.scenario import load_scenario
+    from ctxsim.cli.reporting import report_of
 
-    loaded = load_scenario(scenario, overrides_of(settings))
-    page = write_report(loaded, out)
-    return Answer("report", {"page": str(page)}, lambda: [f"wrote {page}"], as_json, scenario_sha256=loaded.sha256)
+    written = report_of(subject, settings, out, as_pdf=pdf, other_loads=other_loads, workers=workers)
+    return Answer(
+        "report", {"page": str(written.page), "files": written.files}, lambda: [f"wrote {written.page}"], as_json,
+        scenario_sha256=written.scenario_sha256, warnings=written.warnings,
+    )  # fmt: skip

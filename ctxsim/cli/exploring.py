@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ctxsim.cli.answer import Answer, StoppedError
 from ctxsim.cli.options import JsonOption, ScenarioArgument, SetOption, overrides_of
 from ctxsim.errors import Fault, SpecError
+
+if TYPE_CHECKING:
+    from ctxsim.spec.document import Document
 
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Processes that simulations run in.  [default: one a core]")
@@ -39,7 +42,9 @@ def whatif(
     ],
     settings: SetOption = None,
     by: Annotated[Method, typer.Option(help="Simulate base and changes, or answer in closed form.")] = Method.simulate,
-    replications: Annotated[int, typer.Option(min=1, help="Runs of each, all on the same draws.")] = 5,
+    replications: Annotated[
+        int, typer.Option(min=1, help="Runs of each, all on the same draws; one where nothing is drawn.")
+    ] = 5,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -47,21 +52,17 @@ def whatif(
 
     Base, changed, their difference with its 95 % interval, and which of the four quantities moved.
     """
-    from ctxsim.cli.views.exploring import comparison_keys, whatif_view
+    from ctxsim.cli.views.exploring import whatif_keys, whatif_view
     from ctxsim.explore import whatif as run_whatif
     from ctxsim.explore.executors import local
+    from ctxsim.explore.whatif import changed_scenarios
 
-    base, changed = _changed(scenario, overrides_of(settings), changes)
-    runs = replications if by is Method.simulate else 0
-    found = run_whatif(base, changed, replications=runs, executor=local(workers or os.cpu_count() or 1))
-    result = {
-        "by": by.value,
-        "replications": runs,
-        "changes": [comparison_keys(comparison) for comparison in found],
-    }
+    base, changed = changed_scenarios(document_at(scenario, settings), changes)
+    found = run_whatif(base, changed, by=by.value, replications=replications, executor=local(workers_of(workers)))
     return Answer(
-        "whatif", result, lambda: whatif_view(base, found), as_json, scenario_sha256=base.sha256, warnings=base.warnings
-    )
+        "whatif", whatif_keys(found, by.value), lambda: whatif_view(base, found), as_json,
+        scenario_sha256=base.sha256, warnings=base.warnings,
+    )  # fmt: skip
 
 
 def sweep(
@@ -99,11 +100,8 @@ def sweep(
     from ctxsim.explore import grid_points, parse_axis, sobol_points
     from ctxsim.explore import sweep as run_sweep
     from ctxsim.explore.sweep import InterruptedSweepError, scenarios_of
-    from ctxsim.spec import catalog
-    from ctxsim.spec.document import read_document
-    from ctxsim.spec.overrides import apply_overrides
 
-    document = apply_overrides(read_document(catalog.find("scenario", scenario)), overrides_of(settings))
+    document = document_at(scenario, settings)
     (base,) = scenarios_of(document, [()])
     axes = [parse_axis(text) for text in vary]
     points = grid_points(axes) if samples is None else sobol_points(axes, samples, base.run.seed)
@@ -118,28 +116,23 @@ def sweep(
             done = sum(row["status"] != "waiting" for row in error.sweep.rows)
             message = f"interrupted: {done:,} of {len(points):,} points are in {folder}; the same command goes on there"
             raise StoppedError(message) from None
-    result = {"folder": str(folder), "points": len(points), "known_before": found.known, "rows": list(found.rows)}
-    keys = [key for axis in axes for key in axis.keys]
+    result = {"folder": str(folder), "by": by.value, "points": len(points), "rows": list(found.rows)}
     return Answer(
-        "sweep", result, lambda: sweep_view(found, keys, by.value), as_json,
+        "sweep", result, lambda: sweep_view(found, by.value), as_json,
         scenario_sha256=base.sha256, warnings=base.warnings,
     )  # fmt: skip
 
 
-def _changed(scenario: str, overrides: dict[str, object], changes: list[str]) -> tuple[Any, dict[str, Any]]:
-    """The base and the changed scenarios by their texts; raises SpecError with the faults of all of them."""
-    from ctxsim.explore.sweep import scenarios_of
-    from ctxsim.explore.vary import parse_change
-    from ctxsim.spec import catalog
-    from ctxsim.spec.document import read_document
-    from ctxsim.spec.overrides import apply_overrides
+def document_at(scenario: str, settings: list[str] | None) -> Document:
+    """The scenario file of that name or path with ``--set`` over it, not yet checked as a whole."""
+    from ctxsim.spec.scenario import scenario_document
 
-    document = apply_overrides(read_document(catalog.find("scenario", scenario)), overrides)
-    parsed = {text: tuple(parse_change(text).items()) for text in changes}
-    if len(parsed) < len(changes):
-        raise SpecError(Fault("--change", None, None, "", "expected each change once, found one again; give it once"))
-    base, *others = scenarios_of(document, [(), *parsed.values()])
-    return base, dict(zip(parsed, others, strict=True))
+    return scenario_document(scenario, overrides_of(settings))
+
+
+def workers_of(workers: int | None) -> int:
+    """So many processes, or one a core."""
+    return workers or os.cpu_count() or 1
 
 
 def _executor(where: Where, workers: int | None, scheduler: str | None) -> Any:
@@ -149,7 +142,7 @@ def _executor(where: Where, workers: int | None, scheduler: str | None) -> Any:
         if scheduler is not None:
             message = "expected --executor dask beside it, found local; add it, or leave the scheduler out"
             raise SpecError(Fault("--scheduler", None, None, "", message))
-        return local(workers or os.cpu_count() or 1)
+        return local(workers_of(workers))
     if scheduler is None or workers is not None:
         message = "expected --scheduler ADDRESS and no --workers with --executor dask; give the cluster's address"
         raise SpecError(Fault("--executor", None, None, "", message))

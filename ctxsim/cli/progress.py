@@ -97,3 +97,31 @@ def _point_bar(total: int) -> tuple[Progress, TaskID]:
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     bar.start()
     return bar, bar.add_task("points", total=total)
+
+
+class StageProgress:
+    """Says on a terminal what a plan is at, on one line that the next words replace. words: what it is at."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.words = "nothing was done yet"
+        self._wanted = wanted and sys.stderr.isatty()
+
+    def __enter__(self) -> StageProgress:
+        """Begins."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clears the line."""
+        self._write("")
+
+    def update(self, what: str, done: int, of: int) -> None:
+        """So many of these are done."""
+        self.words = f"{what}: {done:,} of {of:,}" if done < of else f"{what}: {done:,}"
+        self._write(self.words)
+
+    def _write(self, words: str) -> None:
+        if self._wanted:
+            sys.stderr.write(f"\r\x1b[K{words}")
+            sys.stderr.flush()

@@ -12,9 +12,10 @@ from ctxsim.api.replicating import replicated
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.api.storage import prepare_folder
 from ctxsim.cli.answer import Answer, StoppedError
-from ctxsim.cli.gate import check_slo_given, failure_of, slo_gate
+from ctxsim.cli.gate import check_slo_given, failure_of
 from ctxsim.cli.progress import RunProgress
 from ctxsim.errors import Fault, InfeasibleError, SpecError
+from ctxsim.metrics import slo_gate
 from ctxsim.sim import Simulation
 from ctxsim.sim import simulate as run_simulation
 from ctxsim.sim.intervals import check_calibrated, simulated_intervals

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ctxsim.analysis import analyze
 from ctxsim.errors import CtxsimError, InfeasibleError
-from ctxsim.metrics import half_widths, means
+from ctxsim.metrics import half_widths, means, slo_gate
 from ctxsim.sim import simulate
 from ctxsim.sim.replications import replication_seeds, reseeded
 from ctxsim.spec.digest import sha256_of
@@ -94,19 +94,27 @@ def column(name: str, part: str) -> str:
     return f"{name.removesuffix(unit)}_{part.removesuffix(unit)}{unit}"
 
 
-def summaries_of(scenario: Scenario, replications: int) -> list[dict[str, Any]]:
-    """The summaries of so many runs, whose seeds follow from the scenario's alone."""
-    seeds = replication_seeds(scenario.run.seed, replications)
-    return [simulate(reseeded(scenario, seed)).summary for seed in seeds]
-
-
 def _simulated(scenario: Scenario, replications: int) -> Row:
-    summaries = summaries_of(scenario, replications)
+    """Means over runs whose seeds follow from the scenario's alone; ``slo_met_ratio``: the share that met the SLO."""
+    seeds = replication_seeds(scenario.run.seed, replications)
+    summaries = [_summary(reseeded(scenario, seed)) for seed in seeds]
     row = flatten(means(summaries))
     if replications > 1:
         widths = flatten(half_widths(summaries, CONFIDENCE))
         row |= {column(name, "half_width"): width for name, width in widths.items() if width is not None}
     return row
+
+
+def _summary(scenario: Scenario) -> dict[str, Any]:
+    """The summary of a run, and at the SLO's percentile what its limits were held against."""
+    simulation = simulate(scenario)
+    summary = simulation.summary
+    gate = slo_gate(scenario, simulation.requests, summary["warmup_s"])
+    limits = {name: gate[name]["found_s"] for name in ("ttft_s", "tpot_s") if name in gate}
+    if limits:
+        summary["slo_found_s"] = limits
+        summary["slo_met_ratio"] = 1.0 if gate["met"] else 0.0
+    return summary
 
 
 def _analyzed(scenario: Scenario) -> Row:

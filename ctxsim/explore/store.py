@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ctxsim.explore.outcomes import Outcome, columns_of
 
 PARTS = "parts"
 METADATA_KEY = b"ctxsim"
+KEPT = ("ok", "infeasible")
 
 
 class Store:
@@ -32,7 +34,7 @@ class Store:
             raise SpecError(Fault(str(folder), None, None, "", f"{message}; name another one")) from None
 
     def find(self, key: str) -> Outcome | None:
-        """The outcome of that key, if it is there and whole."""
+        """The outcome of that key, if it is there and whole; any other file of that name is written anew."""
         path = self._path(key)
         if path is None or not path.is_file():
             return None
@@ -40,15 +42,15 @@ class Store:
         from pyarrow.parquet import read_table
 
         try:
-            (row,) = read_table(path).to_pylist()
-        except (ArrowInvalid, OSError, ValueError):
-            return None  # worked out again, and then whole
-        return Outcome(row.pop("status"), row.pop("reason"), row)
+            (row,) = read_table(path, use_threads=False).to_pylist()
+            return Outcome(row.pop("status"), row.pop("reason"), row)
+        except (ArrowInvalid, OSError, ValueError, KeyError):
+            return None
 
     def put(self, key: str, outcome: Outcome) -> None:
-        """Writes the outcome in one step."""
+        """Writes the outcome in one step; one that failed is not kept, as the next time may end otherwise."""
         path = self._path(key)
-        if path is not None:
+        if path is not None and outcome.status in KEPT:
             write_rows([{"status": outcome.status, "reason": outcome.reason, **outcome.row}], path, {"key": key})
 
     def _path(self, key: str) -> Path | None:
@@ -62,6 +64,19 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, about: Mapping[str
 
     columns = {name: pa.array([row.get(name) for row in rows]) for name in columns_of(rows)}
     metadata = {METADATA_KEY: json.dumps(dict(about), sort_keys=True).encode()}
+    with whole_file(path) as beside:
+        write_table(pa.table(columns).replace_schema_metadata(metadata), beside)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place beside the path, moved there when the block ends well; raises SpecError where nothing can be written."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    write_table(pa.table(columns).replace_schema_metadata(metadata), beside)
-    os.replace(beside, path)
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        message = f"expected a place that can be written to, found one that cannot ({error.strerror}); name another one"
+        raise SpecError(Fault(str(path), None, None, "", message)) from None
+    finally:
+        beside.unlink(missing_ok=True)

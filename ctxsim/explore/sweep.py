@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ctxsim.errors import SpecError
+from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.executors import Executor, Numbered, local
 from ctxsim.explore.outcomes import By, Outcome, Row, Trial
 from ctxsim.explore.store import Store, write_rows
@@ -73,21 +74,22 @@ def sweep(
 
     def assembled() -> Sweep:
         rows = [
-            _row(number, point, resolved[number], outcomes.get(keys.get(number, "")))
-            for number, point in enumerate(points)
+            _row(number, cells, resolved[number], outcomes.get(keys.get(number, "")))
+            for number, cells in enumerate(_cells(points))
         ]
         if folder is not None:
             write_rows(rows, folder / POINTS, {"by": by, "replications": replications})
         return Sweep(points, rows, known, folder)
 
+    points_of = Counter(keys.values())
     missing = _first_of_each(keys, outcomes)
-    done = len(points) - sum(keys[number] not in outcomes for number in keys)
+    done = len(points) - sum(points_of[keys[number]] for number in missing)
     tell(done, len(points))
     try:
         for number, outcome in (executor or local(1))(_chunks([(n, trials[n]) for n in missing], CHUNK[by])):
             outcomes[keys[number]] = outcome
             store.put(keys[number], outcome)
-            done += sum(key == keys[number] for key in keys.values())
+            done += points_of[keys[number]]
             tell(done, len(points))
     except KeyboardInterrupt:
         raise InterruptedSweepError(assembled()) from None
@@ -115,7 +117,7 @@ def _chunks(trials: Sequence[Numbered], size: int) -> list[Sequence[Numbered]]:
 
 
 def _row(number: int, point: Setting, found: Scenario | SpecError, outcome: Outcome | None) -> Row:
-    about: dict[str, Any] = {"point": number, **{key: _cell(value) for key, value in point}}
+    about: dict[str, Any] = {"point": number, **dict(point)}
     if isinstance(found, SpecError):
         reason = "; ".join(f"{fault.field}: {fault.message}" for fault in found.faults)
         return about | {"status": "refused", "reason": reason, "scenario_sha256": None}
@@ -126,14 +128,24 @@ def _row(number: int, point: Setting, found: Scenario | SpecError, outcome: Outc
     }  # fmt: skip
 
 
-def _cell(value: object) -> object:
-    """A value that a table can hold: numbers as they are, everything else as text."""
-    return value if isinstance(value, bool | int | float) else str(value)
+def _cells(points: Sequence[Setting]) -> list[Setting]:
+    """The points as columns of a table can hold them: a key's values all numbers, all flags, or all text."""
+    kinds: dict[str, set[type]] = {}
+    for point in points:
+        for key, value in point:
+            kinds.setdefault(key, set()).add(float if type(value) is int else type(value))
+    plain = {key for key, found in kinds.items() if found in ({float}, {bool}, {str})}
+    return [tuple((key, value if key in plain else _text(value)) for key, value in point) for point in points]
+
+
+def _text(value: object) -> str:
+    """The value as one would write it in a file."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def scenarios_of(document: Document, changes: Iterable[Setting]) -> list[Scenario]:
     """The document's scenario with each setting over it; raises SpecError with the faults of all of them."""
-    faults = []
+    faults: list[Fault] = []
     scenarios = []
     for change in changes:
         try:

@@ -39,7 +39,7 @@ class Span:
         """The value that share of the way from low to high: a number, or text with its unit."""
         value = self.low * (self.high / self.low) ** share if self.log else self._even(share)
         number = round(value) if self.whole else float(f"{value:.{_DIGITS}g}")
-        return f"{number!r} {self.unit}" if self.unit else number
+        return f"{number:.{_DIGITS}g} {self.unit}" if self.unit else number
 
     def _even(self, share: float) -> float:
         return self.low + (self.high - self.low) * share

@@ -8,11 +8,15 @@ from math import fsum, sqrt
 from typing import Any
 
 from ctxsim.analysis import Analysis, analyze
-from ctxsim.errors import InfeasibleError
-from ctxsim.explore.executors import Executor, local
-from ctxsim.explore.outcomes import CONFIDENCE, Outcome, Row, Trial
+from ctxsim.errors import Fault, InfeasibleError, SpecError
+from ctxsim.explore.executors import Executor, answers, local
+from ctxsim.explore.load import is_drawn
+from ctxsim.explore.outcomes import CONFIDENCE, By, Outcome, Row, Trial
+from ctxsim.explore.sweep import scenarios_of
+from ctxsim.explore.vary import parse_change
 from ctxsim.metrics import student_t_quantile
 from ctxsim.sim.replications import replication_seeds, reseeded
+from ctxsim.spec.document import Document
 from ctxsim.spec.scenario import Scenario
 
 QUANTITIES = {
@@ -53,11 +57,13 @@ class Difference:
 @dataclass(frozen=True)
 class Comparison:
     """What one change does. infeasible_reason: why the changed scenario cannot be served, if so; then there are no
-    differences. quantities: base and changed of the four quantities. bottlenecks: what binds, before and after."""
+    differences. runs: of base and change each; 0 in closed form, 1 where nothing is drawn, so that all would be the
+    same. quantities: base and changed of the four quantities. bottlenecks: what binds, before and after."""
 
     change: str
     scenario: Scenario
     infeasible_reason: str | None
+    runs: int
     differences: Mapping[str, Difference]
     quantities: Mapping[str, tuple[float, float]]
     bottlenecks: tuple[str, str]
@@ -75,24 +81,40 @@ class Comparison:
         return f"{', '.join(moved) if moved else 'none of the four quantities moves'}; {binds}"
 
 
-def whatif(
-    base: Scenario, changes: Mapping[str, Scenario], *, replications: int = 5, executor: Executor | None = None
-) -> list[Comparison]:
-    """Every change against the base, each simulated with the same seeds; of replications 0, in closed form alone.
+def changed_scenarios(document: Document, texts: Sequence[str]) -> tuple[Scenario, dict[str, Scenario]]:
+    """The document's scenario, and changed ones by the texts (``"k=v;k=v"``) that change it.
 
-    changes: scenarios by what they are called. Raises InfeasibleError where the base itself cannot be served.
+    Raises SpecError with the faults of all of them.
     """
-    analyses = {name: analyze(scenario) for name, scenario in {"": base, **changes}.items()}
-    if replications:
-        seeds = replication_seeds(base.run.seed, replications)
-        trials = [Trial(reseeded(s, seed)) for s in (base, *changes.values()) for seed in seeds]
-        found = dict((executor or local(1))([[(i, trial)] for i, trial in enumerate(trials)]))
-        runs = [[found[n * replications + i] for i in range(replications)] for n in range(1 + len(changes))]
-    else:
-        runs = [[Trial(s, "analyze").run()] for s in (base, *changes.values())]
+    parsed = {text: tuple(parse_change(text).items()) for text in texts}
+    if len(parsed) < len(texts) or not texts:
+        message = "expected one change or more, each once, found none, or one again; give each once"
+        raise SpecError(Fault("--change", None, None, "", message))
+    base, *others = scenarios_of(document, [(), *parsed.values()])
+    return base, dict(zip(parsed, others, strict=True))
+
+
+def whatif(
+    base: Scenario, changes: Mapping[str, Scenario], *, by: By = "simulate", replications: int = 5,
+    executor: Executor | None = None,
+) -> list[Comparison]:  # fmt: skip
+    """Every change against the base, each simulated so many times with the same seeds, or in closed form.
+
+    changes: scenarios by what they are called. Raises InfeasibleError where the base itself cannot be served, SpecError
+    for a change of the seed, which all share.
+    """
+    scenarios = [base, *changes.values()]
+    if any(scenario.run.seed != base.run.seed for scenario in scenarios):
+        message = "expected the same draws for base and change, found another run.seed; set it for both (--set)"
+        raise SpecError(Fault("--change", None, None, "run.seed", message))
+    n = (replications if any(map(is_drawn, scenarios)) else 1) if by == "simulate" else 0
+    seeds = replication_seeds(base.run.seed, max(1, n))
+    outcomes = answers([Trial(reseeded(s, seed), by) for s in scenarios for seed in seeds], executor or local(1))
+    runs = [outcomes[i : i + len(seeds)] for i in range(0, len(outcomes), len(seeds))]
     _check(base, runs[0])
+    before = analyze(base)
     return [
-        _comparison(name, scenario, runs[0], changed, analyses[""], analyses[name])
+        _comparison(name, n, before, analyze(scenario), runs[0], changed)
         for (name, scenario), changed in zip(changes.items(), runs[1:], strict=True)
     ]
 
@@ -104,18 +126,13 @@ def _check(base: Scenario, outcomes: Sequence[Outcome]) -> None:
 
 
 def _comparison(
-    name: str,
-    scenario: Scenario,
-    base: Sequence[Outcome],
-    changed: Sequence[Outcome],
-    before: Analysis,
-    after: Analysis,
+    name: str, runs: int, before: Analysis, after: Analysis, base: Sequence[Outcome], changed: Sequence[Outcome]
 ) -> Comparison:
     reason = next((outcome.reason for outcome in changed if outcome.status != "ok"), None)
     differences = {} if reason is not None else dict(_differences([o.row for o in base], [o.row for o in changed]))
     quantities = {name: (float(before.keys[key]), float(after.keys[key])) for name, key in QUANTITIES.items()}
     bottlenecks = (str(before.keys["bottleneck"]), str(after.keys["bottleneck"]))
-    return Comparison(name, scenario, reason, differences, quantities, bottlenecks)
+    return Comparison(name, after.scenario, reason, runs, differences, quantities, bottlenecks)
 
 
 def _differences(base: Sequence[Row], changed: Sequence[Row]) -> Iterator[tuple[str, Difference]]:

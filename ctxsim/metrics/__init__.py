@@ -4,6 +4,7 @@ from ctxsim.metrics.gaps import gap_quantiles
 from ctxsim.metrics.intervals import half_widths, means, student_t_quantile
 from ctxsim.metrics.latency import QUANTILES, describe, good_requests
 from ctxsim.metrics.money import Upkeep
+from ctxsim.metrics.slo import slo_gate
 from ctxsim.metrics.steady import MSER_BATCH, mser5, too_short_warning, warmup_s
 from ctxsim.metrics.summary import DEFINITIONS, History, summarise
 from ctxsim.metrics.utilisation import kv_used, mean_batches, peak_compute_s, work_done
@@ -23,6 +24,7 @@ __all__ = [
     "means",
     "mser5",
     "peak_compute_s",
+    "slo_gate",
     "student_t_quantile",
     "summarise",
     "too_short_warning",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ctxsim.reporting.blocks import Column, Sheet
 from ctxsim.sim import Simulation
-from ctxsim.units import show
 
 FOUND = {"hbm": "found in HBM", "host": "found in host memory", "disk": "found on disk"}
 PAID_FOR = {
@@ -18,46 +18,42 @@ PAID_FOR = {
     "recompute_usd": "the replica, while what was lost is computed again",
 }
 TRAFFIC = {"swap_out_bytes": "copied out of HBM", "swap_in_bytes": "copied into HBM"}
-HELD = {"hbm_idle": "idle in HBM", "host": "in host memory", "disk": "on disk"}
+HELD = {"hbm_idle": "idle in HBM, mean", "host": "in host memory, mean", "disk": "on disk, mean"}
 
 
-class Residency(NamedTuple):
-    """Rows of name and value: what turns found, what was moved and held for that, and what it cost."""
+def residency(simulation: Simulation) -> list[Sheet]:
+    """What turns found, what was moved and held for that, and what it cost.
 
-    found: list[tuple[str, str]]
-    moved: list[tuple[str, str]]
-    costs: list[tuple[str, str]]
-
-
-def residency(simulation: Simulation) -> Residency | None:
-    """The rows of a simulation; None where nothing was computed that could have been kept."""
+    Nothing where nothing was computed that could have been kept.
+    """
     reusable = int(np.sum(simulation.requests["reusable_tokens"]))
     if not reusable:
-        return None
+        return []
     summary = simulation.summary
-    return Residency(_found(summary["kv_hit_ratio"], reusable), _moved(summary), _costs(summary["gap_cost_usd"]))
+    return [_found(summary["kv_hit_ratio"], reusable), _moved(summary), _costs(summary["gap_cost_usd"])]
 
 
-def _found(hit_ratio: Mapping[str, float], reusable: int) -> list[tuple[str, str]]:
+def _found(hit_ratio: Mapping[str, float], reusable: int) -> Sheet:
     lost = max(0.0, 1.0 - sum(hit_ratio.values()))
-    rows = [(name, f"{hit_ratio[tier]:.2%}") for tier, name in FOUND.items()]
-    return [("prompt tokens computed once before", f"{reusable:,}"), *rows, ("computed again", f"{lost:.2%}")]
+    shares = {name: hit_ratio[tier] for tier, name in FOUND.items()} | {"computed again": lost}
+    columns = (Column("what", "", words=True), Column("share_ratio", "share"), Column("tokens", "tokens"))
+    rows = [[name, share, round(share * reusable)] for name, share in shares.items()]
+    title = f"What prompts found of {reusable:,} tokens that had been computed once before"
+    return Sheet("kv_found", title, columns, rows)
 
 
-def _moved(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    held = [(f"{name}, mean", show(summary["kv_tier_bytes"][tier], "bytes")) for tier, name in HELD.items()]
-    moved = [(name, show(summary[key], "bytes")) for key, name in TRAFFIC.items()]
-    return [*moved, ("host links busy", f"{summary['link_busy_ratio']:.2%}"), *held]
+def _moved(summary: Mapping[str, Any]) -> Sheet:
+    rows = [[name, summary[key]] for key, name in TRAFFIC.items()]
+    rows += [[name, summary["kv_tier_bytes"][tier]] for tier, name in HELD.items()]
+    columns = (Column("what", "", words=True), Column("kv_bytes", "KV"))
+    return Sheet("kv_moved", "What was moved and held for that", columns, rows)
 
 
-def _costs(costs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(name, _usd(costs[key])) for key, name in PAID_FOR.items()]
-    rows.append(("all gaps", _usd(costs["total_usd"])))
-    if costs["bound_usd"] is None:
-        return rows
-    bound = f"contention-free bound of {costs['gaps']:,} gaps: each the cheapest of hold, swap, recompute"
-    return [*rows, (bound, _usd(costs["bound_usd"])), ("above the bound", _usd(costs["regret_usd"]))]
-
-
-def _usd(amount: float) -> str:
-    return f"{amount:.4g} USD"
+def _costs(costs: Mapping[str, Any]) -> Sheet:
+    rows = [[name, costs[key]] for key, name in PAID_FOR.items()]
+    rows.append(["all gaps", costs["total_usd"]])
+    if costs["bound_usd"] is not None:
+        bound = f"contention-free bound of {costs['gaps']:,} gaps: each the cheapest of hold, swap, recompute"
+        rows += [[bound, costs["bound_usd"]], ["above the bound", costs["regret_usd"]]]
+    columns = (Column("what", "", words=True), Column("gaps_usd", "cost"))
+    return Sheet("kv_costs", "What the gaps between turns cost", columns, rows)

@@ -10,15 +10,21 @@ from pathlib import Path
 from pydantic import BaseModel
 
 
-def canonical(value: object) -> object:
-    """The value as JSON can hold it: dataclasses and models as mappings of their fields, tuples as lists."""
+def canonical(value: object, done: dict[int, object] | None = None) -> object:
+    """The value as JSON can hold it: dataclasses and models as mappings of their fields, tuples as lists.
+
+    done: what objects have become, by identity, so that one that stands in many places is walked once.
+    """
+    done = {} if done is None else done
     if isinstance(value, BaseModel):
-        return {name: canonical(getattr(value, name)) for name in type(value).model_fields}
+        return {name: canonical(getattr(value, name), done) for name in type(value).model_fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if id(value) not in done:
+            done[id(value)] = {f.name: canonical(getattr(value, f.name), done) for f in dataclasses.fields(value)}
+        return done[id(value)]
     if isinstance(value, dict):
-        return {str(key): canonical(item) for key, item in value.items()}
-    return [canonical(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): canonical(item, done) for key, item in value.items()}
+    return [canonical(item, done) for item in value] if isinstance(value, list | tuple) else value
 
 
 def sha256_of(value: object) -> str:

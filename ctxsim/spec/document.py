@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -18,6 +19,9 @@ Loc = tuple[str | int, ...]
 
 Position = tuple[int, int]
 """Line and column, both counted from 1."""
+
+KEPT = 64
+"""Documents that are kept beside their text."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,400}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -75,8 +79,12 @@ def read_document(path: str | Path) -> Document:
     return parse_document(_read_text(Path(path)), str(path))
 
 
+@lru_cache(maxsize=KEPT)
 def parse_document(text: str, path: str) -> Document:
-    """The YAML or JSON text as a Document that calls itself ``path``; raises SpecError as `read_document`."""
+    """The YAML or JSON text as a Document that calls itself ``path``; raises SpecError as `read_document`.
+
+    The last few are kept, since every point of a sweep reads the same profile, host and model: nobody changes them.
+    """
     node = _compose(text, path)
     if node is None:
         raise SpecError(Fault(path, None, None, "", "expected a mapping of keys to values, found an empty file"))

@@ -66,7 +66,7 @@ class Scenario:
     ``workload``: a trace's path can be opened from the working directory. ``path``: where the scenario was read.
     ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
     its own hardware and deployment; hardware, calibration, deployment and price are those of the first group.
-    ``calibration``: None at fidelity peak.
+    ``calibration``: None at fidelity peak. ``document``: what it was resolved from, overrides included.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Scenario:
     path: str = field(compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     others: tuple[Scenario, ...] = ()
+    document: Document | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def fleet(self) -> tuple[Scenario, ...]:
@@ -131,8 +132,20 @@ def load_scenario(path_or_name: str | Path, overrides: Mapping[str, object] | No
 
     Raises SpecError with every fault of the file, of the model and hardware it names, and between them.
     """
-    found = catalog.find("scenario", str(path_or_name))
-    return resolve_scenario(apply_overrides(read_document(found), overrides or {}))
+    return resolve_scenario(scenario_document(path_or_name, overrides))
+
+
+def scenario_document(path_or_name: str | Path, overrides: Mapping[str, object] | None = None) -> Document:
+    """The scenario's file with the overrides set, read but not checked; raises SpecError where there is none."""
+    return apply_overrides(read_document(catalog.find("scenario", str(path_or_name))), overrides or {})
+
+
+def document_of(scenario: Scenario) -> Document:
+    """What the scenario was resolved from; raises SpecError where it was changed since, in Python."""
+    if scenario.document is None or resolve_scenario(scenario.document) != scenario:
+        message = "expected a scenario as it was loaded, found one that was changed since"
+        raise SpecError(Fault(scenario.path, None, None, "", f"{message}; load it with overrides instead"))
+    return scenario.document
 
 
 def resolve_scenario(document: Document) -> Scenario:
@@ -146,7 +159,7 @@ def resolve_scenario(document: Document) -> Scenario:
     if faults or file is None or model is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
     first, *others = (_scenario(file, model, machine, document) for machine in machines)
-    return replace(first, others=tuple(others))
+    return replace(first, others=tuple(others), document=document)
 
 
 def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document: Document) -> Scenario:

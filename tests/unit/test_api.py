@@ -12,14 +12,14 @@ import pytest
 from command_line import REQUESTS, ctxsim
 
 import ctxsim as cs
-from ctxsim.api.human import human
 from ctxsim.api.jsonable import counts_amount, jsonable
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError
+from ctxsim.human import human
 from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
 from ctxsim.sim import simulate
 
-TABLES = ("requests", "sessions", "runs", "transfers")
+TABLES = ("requests", "sessions", "runs", "transfers", "gaps")
 
 
 @pytest.fixture
@@ -95,7 +95,8 @@ def test_the_seed_is_part_of_the_scenario(scenario: str) -> None:
 def test_saved_results_are_the_same_when_loaded(result: SimulationResult, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "deep" / "results")
     assert {path.name for path in folder.iterdir()} == {
-        "requests.parquet", "sessions.parquet", "runs.parquet", "transfers.parquet", "summary.json", "scenario.yaml"
+        "requests.parquet", "sessions.parquet", "runs.parquet", "transfers.parquet", "gaps.parquet",
+        "summary.json", "scenario.yaml",
     }  # fmt: skip
     loaded = cs.load_result(folder)
     assert loaded.summary == json.loads(json.dumps(result.summary))

@@ -231,7 +231,7 @@ def test_replications_need_a_folder_of_their_own(scenario: str, tmp_path: Path) 
     assert ctxsim("simulate", scenario, "--out", str(out)).code == 0
     outcome = ctxsim("simulate", scenario, "--replications", "2", "--out", str(out))
     assert outcome.code == 2
-    assert "found one that has requests.parquet in it, where replications need an empty one" in outcome.err
+    assert "found one that has gaps.parquet in it, where replications need an empty one" in outcome.err
 
 
 def test_workers_change_no_byte(scenario: str, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_workers_change_no_byte(scenario: str, tmp_path: Path) -> None:
         assert ctxsim("simulate", scenario, "--replications", "3", "--workers", workers, "--out", str(folder)).code == 0
     ours, theirs = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
     assert ours == theirs
-    assert len(ours) == 3 * 6 + 2
+    assert len(ours) == 3 * 7 + 2
 
 
 def test_workers_report_what_cannot_be_served(scenario: str) -> None:

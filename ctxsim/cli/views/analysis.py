@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ctxsim.analysis import Analysis, Bound
-from ctxsim.api.human import flop, human
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
+from ctxsim.human import flop, human
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import SECONDS_PER_HOUR, show
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ctxsim.api.human import human
 from ctxsim.cli.views.tables import grid, heading, paragraph
 from ctxsim.explore import Comparison, Difference, Sweep
+from ctxsim.human import human
 from ctxsim.spec.scenario import Scenario
 
 DIFFERENCES = (
@@ -34,13 +34,18 @@ POINTS = {
 MOST_ROWS = 40
 
 
-def comparison_keys(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as JSON."""
+def whatif_keys(comparisons: Sequence[Comparison], by: str) -> dict[str, Any]:
+    """Comparisons as JSON."""
+    return {"by": by, "changes": [_comparison_keys(comparison) for comparison in comparisons]}
+
+
+def _comparison_keys(comparison: Comparison) -> dict[str, Any]:
     return {
         "change": comparison.change,
         "feasible": comparison.infeasible_reason is None,
         "infeasible_reason": comparison.infeasible_reason,
         "scenario_sha256": comparison.scenario.sha256,
+        "runs": comparison.runs,
         "why": comparison.why,
         "quantities": {
             name: {"base": base, "changed": changed} for name, (base, changed) in comparison.quantities.items()
@@ -52,7 +57,7 @@ def comparison_keys(comparison: Comparison) -> dict[str, Any]:
 
 def whatif_view(base: Scenario, comparisons: Sequence[Comparison]) -> Iterator[RenderableType]:
     """A table for each change, and why."""
-    yield paragraph(f"{base.name}: {base.model.name} on {base.hardware.name}; every change beside the base, same draws")
+    yield paragraph(f"{base.name}: {base.model.name} on {base.hardware.name}; {_runs(comparisons[0].runs)}")
     for comparison in comparisons:
         yield heading(comparison.change)
         yield paragraph(comparison.why)
@@ -61,11 +66,12 @@ def whatif_view(base: Scenario, comparisons: Sequence[Comparison]) -> Iterator[R
             continue
         found = comparison.differences
         rows = [_difference_cells(name, found[name]) for name in DIFFERENCES if name in found]
-        yield grid(("", "base", "changed", "difference", "", "interval"), rows, ("",))
+        yield grid(("", "base", "changed", "difference", "share", "interval"), rows, ("",), wrapped=("",))
 
 
-def sweep_view(sweep: Sweep, keys: Sequence[str], by: str) -> Iterator[RenderableType]:
+def sweep_view(sweep: Sweep, by: str) -> Iterator[RenderableType]:
     """The points with their main numbers, at most so many, then where all are."""
+    keys = [key for key, _ in sweep.points[0]]
     columns = {name: head for name, head in POINTS[by].items() if any(name in row for row in sweep.rows)}
     rows = [_point_cells(row, keys, list(columns)) for row in sweep.rows[:MOST_ROWS]]
     heads = [key.replace(".", ".\n") for key in keys]
@@ -77,6 +83,14 @@ def sweep_view(sweep: Sweep, keys: Sequence[str], by: str) -> Iterator[Renderabl
             yield from _reasons(sweep, status)
     known = f", {sweep.known:,} of them known from before" if sweep.known else ""
     yield f"\n{len(sweep.rows):,} points{known}; every number of each is in {sweep.folder}/points.parquet"
+
+
+def _runs(runs: int) -> str:
+    if not runs:
+        return "in closed form"
+    if runs == 1:
+        return "one run of base and change each, so without intervals"
+    return f"means of {runs} runs of base and change each on the same draws, differences with 95 % intervals"
 
 
 def _difference_cells(name: str, d: Difference) -> tuple[str, ...]:

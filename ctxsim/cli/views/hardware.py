@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ctxsim.api.human import number
 from ctxsim.cli.views.tables import grid, heading, paragraph
+from ctxsim.human import number
 from ctxsim.units import DIMENSIONS, show
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ctxsim.api.human import human
 from ctxsim.api.results import with_half_widths
 from ctxsim.cli.views.analysis import fidelity, intervals_view
 from ctxsim.cli.views.money import money_view
 from ctxsim.cli.views.tables import grid, heading, labelled, pairs, paragraph
+from ctxsim.human import human
 from ctxsim.metrics import DEFINITIONS
 from ctxsim.spec.scenario import Scenario
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ctxsim.api.human import human
+from ctxsim.human import human
 
 
 def paragraph(words: str) -> Text:

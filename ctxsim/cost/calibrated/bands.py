@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import log
+from typing import NamedTuple
 
 from ctxsim.cost.calibrated.attention import attention_fit
 from ctxsim.cost.calibrated.compiling import product_fit
@@ -56,6 +57,33 @@ def family_spreads(scenario: Scenario, context_tokens: int) -> dict[str, float]:
 
 Shape = tuple[Fit, Mapping[str, float], bool]
 """A fit, what it is asked for, and whether it was measured of something else."""
+
+
+class Outside(NamedTuple):
+    """A quantity that lies outside of what was measured for a fit, and what the fit's spread becomes there."""
+
+    family: str
+    variant: str
+    quantity: str
+    value: float
+    least: float
+    most: float
+    spread_ratio: float
+    here_ratio: float
+
+
+def outside(scenario: Scenario, context_tokens: int) -> list[Outside]:
+    """Where a scenario whose contexts reach so many tokens leaves the measured range, the furthest of each quantity."""
+    furthest: dict[tuple[str, str, str], tuple[float, Outside]] = {}
+    for fit, quantities, _ in _shapes(scenario, context_tokens):
+        for name, least, most in fit.measured:
+            how_far = beyond(fit, **{name: quantities[name]}) if name in quantities else 0.0
+            key = (fit.family, fit.variant, name)
+            if how_far > furthest.get(key, (0.0, None))[0]:
+                here = spread_ratio(fit, **quantities)
+                found = Outside(*key, quantities[name], least, most, fit.spread_ratio, here)
+                furthest[key] = how_far, found
+    return [found for _, found in furthest.values()]
 
 
 def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[Shape]:

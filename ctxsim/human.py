@@ -38,7 +38,7 @@ def _other(name: str, value: float) -> str:
         return flop(value)
     if name.endswith("_flop_per_byte"):
         return f"{value:.4g} FLOP/B"
-    if "_usd_" in name:
+    if "_usd_" in f"{name}_":
         return f"{value:.4g} USD"
     if name.endswith("_ratio"):
         return f"{value:.2%}"

@@ -1,0 +1,44 @@
+"""How many users one replica serves within the SLO: a guess at what a fleet needs, at a fraction of its work.
+
+Where sessions stay with a replica, those of a closed loop are dealt out evenly, so that one replica under its part of
+the users behaves about as the fleet does. It is a guess: replicas of a fleet share the host memory and links of their
+node, and get a session more or less by chance. Whole fleets decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctxsim.explore.load import ends_after, is_closed, with_load
+from ctxsim.explore.outcomes import Trial
+from ctxsim.explore.plan.goal import meets
+from ctxsim.spec.scenario import Scenario
+
+
+def can_stand_for_fleet(base: Scenario) -> bool:
+    """Whether one replica can tell of many: sessions stay, users do too, and the run ends by time.
+
+    Where it ends after so many sessions, or these arrive by themselves, a fleet takes no longer to simulate anyway.
+    """
+    by_number = ends_after(base)[0] < float("inf")
+    return is_closed(base) and not by_number and base.deployment.router == "session_affinity"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """The search for the most users of one replica, from ``least`` to ``most``."""
+
+    scenario: Scenario
+    least: int
+    most: int
+
+    def run(self) -> int:
+        """The most users found to be served within the SLO; one less than the least where not even those are."""
+        low, high = self.least - 1, self.most + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._meets(middle) else (low, middle)
+        return low
+
+    def _meets(self, users: int) -> bool:
+        return meets(self.scenario.slo, Trial(with_load(self.scenario, users)).run())

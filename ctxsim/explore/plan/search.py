@@ -1,0 +1,174 @@
+"""The search for the cheapest fleet: designs in the order of what they cost at least, as long as one could be cheaper.
+
+Pilots guess how many replicas a design needs; whole fleets then decide, the cheapest guess first. Designs go out in
+batches of fixed size, so that the answer does not depend on how many processes work on it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+
+from ctxsim.explore.executors import Executor, answers
+from ctxsim.explore.outcomes import Outcome, Row
+from ctxsim.explore.plan.goal import Goal, meets
+from ctxsim.explore.plan.pilot import Pilot, can_stand_for_fleet
+from ctxsim.explore.plan.prune import Design
+from ctxsim.explore.plan.settle import Settling, settled
+from ctxsim.spec.scenario import Scenario
+
+PILOTS_TOGETHER = 4
+FLEETS_TOGETHER = 2
+"""How many designs set out together: more waste work that the first of them would have spared."""
+
+PILOT_ERROR = 1
+"""Users that a replica of a fleet may serve beyond what a pilot does. Under the whole fleet's own simulations only the
+order of the search depends on it, and which designs are left out as dearer."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A design. guess: the replicas that its pilot says it needs, the closed form's least without one; least: fewer
+    need not be asked for."""
+
+    design: Design
+    guess: int
+    least: int
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Price of the fleet as guessed."""
+        return self.design.usd_per_hour(self.guess)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet that was simulated whole under the whole load, and what became of it."""
+
+    design: Design
+    replicas: int
+    outcome: Outcome
+
+    @property
+    def meets(self) -> bool:
+        """Whether it meets the SLO, at its percentile and in the mean."""
+        return meets(self.design.scenario.slo, self.outcome)
+
+    @property
+    def row(self) -> Row:
+        """Its numbers, none where it could not be served."""
+        return self.outcome.row
+
+    @property
+    def usd_per_hour(self) -> float:
+        """Its price."""
+        return self.design.usd_per_hour(self.replicas)
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was simulated."""
+        return self.design.fleet(self.replicas)
+
+
+class Search:
+    """The search among designs for the cheapest of ``wanted`` machines.
+
+    best: the cheapest fleet of each machine so far. fleets: all that were simulated whole. short: designs that miss the
+    SLO with all accelerators allowed. asked: how many designs were looked at.
+    """
+
+    def __init__(self, goal: Goal, most_accelerators: int, wanted: int, executor: Executor, progress: Progress) -> None:
+        self.best: dict[tuple[str, int], Fleet] = {}
+        self.short: list[Design] = []
+        self.asked = 0
+        self._goal = goal
+        self._most = most_accelerators
+        self._wanted = wanted
+        self._executor = executor
+        self._progress = progress
+        self._pilots = can_stand_for_fleet(goal.base)
+        self._fleets: dict[tuple[int, int], Fleet] = {}
+
+    @property
+    def fleets(self) -> list[Fleet]:
+        """Every fleet that was simulated whole, in the order of designs and replicas."""
+        return [self._fleets[key] for key in sorted(self._fleets)]
+
+    def run(self, designs: Sequence[Design]) -> list[Fleet]:
+        """The cheapest fleets, cheapest first; of designs at one price the one that was looked at first."""
+        waiting = sorted(designs, key=lambda d: (d.usd_per_hour(d.least_replicas), d.number))
+        while waiting and self._least_usd(waiting[0]) < self._limit(self.best.values()):
+            candidates: list[Candidate] = []
+            while waiting and self._least_usd(waiting[0]) < self._limit([*self.best.values(), *candidates]):
+                batch, waiting = waiting[:PILOTS_TOGETHER], waiting[PILOTS_TOGETHER:]
+                candidates += self._asked(batch)
+                self.asked += len(batch)
+                self._progress("designs", self.asked, len(designs))
+            self._settle(candidates)
+        return sorted(self.best.values(), key=lambda fleet: (fleet.usd_per_hour, fleet.design.number))[: self._wanted]
+
+    def _least_usd(self, design: Design) -> float:
+        return design.usd_per_hour(design.least_replicas)
+
+    def _limit(self, found: Iterable[Fleet | Candidate], machine: tuple[str, int] | None = None) -> float:
+        """What a fleet has to cost less than to be an answer: the dearest answer, and the best of its own machine."""
+        prices: dict[tuple[str, int], float] = {}
+        for one in found:
+            prices[one.design.machine] = min(prices.get(one.design.machine, inf), one.usd_per_hour)
+        answers = sorted(prices.values())[: self._wanted]
+        dearest = answers[-1] if len(answers) == self._wanted else inf
+        return min(dearest, prices.get(machine, inf) if machine is not None else inf)
+
+    def _asked(self, designs: Sequence[Design]) -> list[Candidate]:
+        """Candidates of the designs; those that cannot serve with all accelerators allowed are short."""
+        if not self._pilots:
+            return [Candidate(design, design.least_replicas, design.least_replicas) for design in designs]
+        load = int(self._goal.load)
+        pilots = [
+            Pilot(d.scenario, max(1, load // d.most_replicas(self._most)), ceil(load / d.least_replicas))
+            for d in designs
+        ]
+        served = answers(pilots, self._executor)
+        found = [self._candidate(design, users) for design, users in zip(designs, served, strict=True)]
+        return [candidate for candidate in found if candidate is not None]
+
+    def _candidate(self, design: Design, users: int) -> Candidate | None:
+        """The candidate where a pilot serves so many users; none where not even one, or the rest cannot be bought."""
+        load, most = int(self._goal.load), design.most_replicas(self._most)
+        least = max(design.least_replicas, load // (users + PILOT_ERROR + 1) + 1)
+        if not users or least > most:
+            self.short.append(design)
+            return None
+        return Candidate(design, min(most, ceil(load / users)), least)
+
+    def _settle(self, candidates: Sequence[Candidate]) -> None:
+        """Simulates whole fleets of candidates, the cheapest guess first, as long as one could be an answer."""
+        waiting = sorted(candidates, key=lambda c: (c.usd_per_hour, c.design.number))
+        while waiting:
+            batch, waiting = waiting[:FLEETS_TOGETHER], waiting[FLEETS_TOGETHER:]
+            tasks = [(one, top) for one in batch if (top := self._top(one)) >= one.least]
+            found = answers([Settling(one.design, min(one.guess, top), top) for one, top in tasks], self._executor)
+            for (one, top), seen in zip(tasks, found, strict=True):
+                fleets = {n: Fleet(one.design, n, outcome) for n, outcome in seen.items()}
+                self._fleets |= {(one.design.number, n): fleet for n, fleet in fleets.items()}
+                self._judge(one.design, settled(seen, one.design), top, fleets)
+            self._progress("fleets", len(self._fleets), len(self._fleets))
+
+    def _judge(self, design: Design, enough: int | None, top: int, fleets: dict[int, Fleet]) -> None:
+        """Keeps the design's fleet if it is the cheapest of its machine."""
+        if enough is None:
+            if top == design.most_replicas(self._most):
+                self.short.append(design)
+        elif fleets[enough].usd_per_hour < self._limit(self.best.values(), design.machine):
+            self.best[design.machine] = fleets[enough]
+
+    def _top(self, candidate: Candidate) -> int:
+        """The most replicas of it that may be bought and could be an answer."""
+        design, limit = candidate.design, self._limit(self.best.values(), candidate.design.machine)
+        most = design.most_replicas(self._most)
+        return most if limit == inf else bisect_left(range(1, most + 1), limit, key=design.usd_per_hour)
