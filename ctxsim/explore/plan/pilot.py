@@ -26,7 +26,7 @@ def can_stand_for_fleet(goal: Goal) -> bool:
 
 @dataclass(frozen=True)
 class Pilot:
-    """The search for the most users of one replica, from ``least`` to ``most``."""
+    """The search for the most users of one replica, from ``least``, which is tried first, to ``most``."""
 
     scenario: Scenario
     least: int
@@ -34,7 +34,9 @@ class Pilot:
 
     def run(self) -> int:
         """The most users found to be served within the SLO; one less than the least where not even those are."""
-        low, high = self.least - 1, self.most + 1
+        if not self._meets(self.least):
+            return self.least - 1
+        low, high = self.least, self.most + 1
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._meets(middle) else (low, middle)

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ctxsim.explore.sensitivity import OUTCOMES, Effect
@@ -35,7 +36,7 @@ def tornado_figure(effects: Sequence[Effect], by: str, ratio: float) -> Figure:
             head(axes, TITLES[outcome])
             _bars(axes, bars)
         words = (f"number / {ratio:g}", f"number x {ratio:g}")
-        handles = [axes.barh(0, 0, color=color) for color in (ACCENT, INK)]
+        handles = [Patch(color=color) for color in (ACCENT, INK)]
         figure.legend(handles, words, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
