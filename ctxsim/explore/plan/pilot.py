@@ -14,6 +14,9 @@ from ctxsim.explore.outcomes import Trial
 from ctxsim.explore.plan.goal import Goal, meets
 from ctxsim.spec.scenario import Scenario
 
+CLOSE = 20
+"""A pilot's answer is as fine as so many parts of it, or one user."""
+
 
 def can_stand_for_fleet(goal: Goal) -> bool:
     """Whether one replica can tell of many: sessions stay, users do too, and the run ends by time.
@@ -25,22 +28,31 @@ def can_stand_for_fleet(goal: Goal) -> bool:
 
 
 @dataclass(frozen=True)
+class Served:
+    """users: the most that one replica was found to serve within the SLO, 0 for none; missed: more that it did not."""
+
+    users: int
+    missed: int
+
+
+@dataclass(frozen=True)
 class Pilot:
-    """The search for the most users of one replica, from ``least``, which is tried first, to ``most``."""
+    """The search for the most users of one replica. least: tried first; most: more are never served."""
 
     scenario: Scenario
     least: int
     most: int
 
-    def run(self) -> int:
-        """The most users found to be served within the SLO; one less than the least where not even those are."""
-        if not self._meets(self.least):
-            return self.least - 1
-        low, high = self.least, self.most + 1
-        while high - low > 1:
+    def run(self) -> Served:
+        """Doubles the users until they are too many, then halves the difference until it is a few percent."""
+        low, high = 0, self.least
+        while high <= self.most and self._meets(high):
+            low, high = high, 2 * high
+        high = min(high, self.most + 1)
+        while low and high - low > 1 + low // CLOSE:
             middle = (low + high) // 2
             low, high = (middle, high) if self._meets(middle) else (low, middle)
-        return low
+        return Served(low, high)
 
     def _meets(self, users: int) -> bool:
         return meets(self.scenario.slo, Trial(with_load(self.scenario, users)).run())

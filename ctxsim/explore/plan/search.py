@@ -14,7 +14,7 @@ from math import ceil, inf
 from ctxsim.explore.executors import Executor, answers
 from ctxsim.explore.outcomes import Outcome, Row
 from ctxsim.explore.plan.goal import Goal, meets
-from ctxsim.explore.plan.pilot import Pilot, can_stand_for_fleet
+from ctxsim.explore.plan.pilot import Pilot, Served, can_stand_for_fleet
 from ctxsim.explore.plan.prune import Design
 from ctxsim.explore.plan.settle import Settling, settled
 from ctxsim.spec.scenario import Scenario
@@ -109,11 +109,10 @@ class Search:
         while waiting := self._open(designs):
             candidates: list[Candidate] = []
             for first in range(0, len(waiting), PILOTS_TOGETHER):
-                found = [*self.best.values(), *candidates]
+                found: list[Fleet | Candidate] = [*self.best.values(), *candidates]
                 batch = waiting[first : first + PILOTS_TOGETHER]
-                candidates += self._asked(
-                    [d for d in batch if self._least_usd(d) < self._limit(found, d.machine)], found
-                )
+                batch = [d for d in batch if self._least_usd(d) < self._limit(found, d.machine)]
+                candidates += self._asked(batch, found)
                 self._progress("designs", len(self._limits), len(designs))
             self._settle(candidates)
         return sorted(self.best.values(), key=lambda fleet: (fleet.usd_per_hour, fleet.design.number))[: self._wanted]
@@ -155,14 +154,15 @@ class Search:
         asked = [self._candidate(*one, users) for one, users in zip(tops, served, strict=True)]
         return [candidate for candidate in asked if candidate is not None]
 
-    def _candidate(self, design: Design, top: int, users: int) -> Candidate | None:
+    def _candidate(self, design: Design, top: int, served: Served) -> Candidate | None:
         """The candidate where a pilot serves so many users; None where it takes more replicas than ``top``."""
         load = int(self._goal.load)
-        least = max(design.least_replicas, load // (users + PILOT_ERROR + 1) + 1)
-        if users and least <= top:
+        least = max(design.least_replicas, load // (served.missed + PILOT_ERROR) + 1)
+        if served.users and least <= top:
             self._limits[design.number] = inf
-            return Candidate(design, min(top, ceil(load / users)), least)
-        if not users or least > design.most_replicas(self._most):
+            return Candidate(design, min(top, ceil(load / served.users)), least)
+        if served.missed == 1 or least > design.most_replicas(self._most):
+            self._limits[design.number] = inf
             self.short.append(design)
         return None
 
