@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -48,7 +49,7 @@ def test_without_dask_the_extra_is_named(monkeypatch):
 @needs_dask
 def test_a_scheduler_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(executors, "PATIENCE_S", 0.5)
-    with pytest.raises(SpecError, match="expected a Dask scheduler at tcp://127.0.0.1:9, found none"):
+    with pytest.raises(SpecError, match=r"expected a Dask scheduler at tcp://127\.0\.0\.1:9, found none"):
         list(dask("tcp://127.0.0.1:9")([[(0, Square(1))]]))
 
 
@@ -79,6 +80,29 @@ def test_a_cluster_without_workers_is_said(monkeypatch):
     monkeypatch.setattr(executors, "PATIENCE_S", 2)
     with (
         LocalCluster(n_workers=0, dashboard_address=None) as cluster,
-        pytest.raises(SpecError, match="expected workers at .*, found none; start some with: dask worker"),
+        pytest.raises(SpecError, match=r"expected workers at .*, found none; start some with: dask worker"),
     ):
         list(dask(cluster.scheduler_address)([[(0, Square(1))]]))
+
+
+def test_processes_stay_until_a_task_fails():
+    run = local(2)
+    pids = {pid for _ in range(2) for _, pid in run([[(n, Pid())] for n in range(4)])}
+    assert os.getpid() not in pids
+    assert len(pids) <= 2
+    with pytest.raises(ZeroDivisionError):
+        list(run([[(0, Broken())], [(1, Pid())]]))
+    third = dict(run([[(n, Pid())] for n in range(4)]))
+    assert not pids & set(third.values())
+
+
+@dataclass(frozen=True)
+class Pid:
+    def run(self):
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Broken:
+    def run(self):
+        return 1 // 0

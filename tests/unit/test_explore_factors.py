@@ -46,7 +46,7 @@ MOVED = {
 }
 
 
-@pytest.mark.parametrize("name", list(factors_of(load_scenario("yi-34b-50k-a100"))) + ["nvme_bytes_per_s"])
+@pytest.mark.parametrize("name", [*factors_of(load_scenario("yi-34b-50k-a100")), "nvme_bytes_per_s"])
 def test_a_factor_moves_its_number_and_nothing_else(tmp_path, name):
     scenario = small(tmp_path, EVERYTHING)
     factor = factors_of(scenario)[name]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, floor, inf
 
 from ctxsim.explore.executors import Executor, answers
 from ctxsim.explore.outcomes import Outcome, Row
 from ctxsim.explore.plan.goal import Goal, meets
-from ctxsim.explore.plan.pilot import Pilot, Served, can_stand_for_fleet
+from ctxsim.explore.plan.pilot import Pilot, Served, can_stand_for_fleet, error_users
 from ctxsim.explore.plan.prune import Design
 from ctxsim.explore.plan.settle import Settling, settled
 from ctxsim.spec.scenario import Scenario
@@ -22,10 +22,6 @@ from ctxsim.spec.scenario import Scenario
 PILOTS_TOGETHER = 4
 FLEETS_TOGETHER = 2
 """How many designs set out together: more waste work that the first of them would have spared."""
-
-PILOT_ERROR = 1
-"""Users that a replica of a fleet may serve beyond what a pilot does. Under the whole fleet's own simulations only the
-order of the search depends on it, and which designs are left out as dearer."""
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and of how much."""
@@ -147,17 +143,23 @@ class Search:
         load = int(self._goal.load)
         tops = [(design, top) for design in designs if (top := self._top(design, found)) >= design.least_replicas]
         pilots = [
-            Pilot(design.scenario, max(1, load // top - PILOT_ERROR), ceil(load / design.least_replicas))
+            Pilot(design.scenario, max(1, self._least_share(design, top)), ceil(load / design.least_replicas))
             for design, top in tops
         ]
         served = answers(pilots, self._executor)
         asked = [self._candidate(*one, users) for one, users in zip(tops, served, strict=True)]
         return [candidate for candidate in asked if candidate is not None]
 
+    def _least_share(self, design: Design, replicas: int) -> int:
+        """Users that a pilot has to serve, or else so many replicas cannot serve them all."""
+        share = int(self._goal.load) // replicas
+        return floor(share - error_users(design.scenario, share))
+
     def _candidate(self, design: Design, top: int, served: Served) -> Candidate | None:
         """The candidate where a pilot serves so many users; None where it takes more replicas than ``top``."""
         load = int(self._goal.load)
-        least = max(design.least_replicas, load // (served.missed + PILOT_ERROR) + 1)
+        could = served.missed + error_users(design.scenario, served.missed)
+        least = max(design.least_replicas, floor(load / could) + 1)
         if served.users and least <= top:
             self._limits[design.number] = inf
             return Candidate(design, min(top, ceil(load / served.users)), least)
