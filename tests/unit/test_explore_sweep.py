@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from command_line import environment
@@ -110,33 +111,52 @@ def test_workers_do_not_change_a_byte(tmp_path):
     assert len(written) == 1
 
 
+def killed_after(parts, points, command):
+    """Starts the command and kills it when so many points are answered; returns its worker processes."""
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline_s = time.monotonic() + 120
+    while time.monotonic() < deadline_s and len(list(parts.glob("*.parquet"))) < points:
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = children.read_text().split() if children.exists() else []
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return workers
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path):
     words = [
         "sweep",
         str(small_file(tmp_path)),
         "--vary",
-        "run.seed=1:40:40",
+        "run.seed=1:60:60",
         "--workers",
-        "1",
+        "2",
         "-o",
         str(tmp_path / "k"),
     ]
-    command = [sys.executable, "-m", "ctxsim", *words]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     parts = tmp_path / "k" / "parts"
-    deadline_s = time.monotonic() + 60
-    while time.monotonic() < deadline_s and (not parts.exists() or len(list(parts.glob("*.parquet"))) < 3):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    workers = killed_after(parts, 3, [sys.executable, "-m", "ctxsim", *words])
     answered = {path.stem for path in parts.glob("*.parquet") if not path.name.startswith(".")}
-    assert 3 <= len(answered) < 40
-    points = grid_points([parse_axis("run.seed=1:40:40")])
+    assert 3 <= len(answered) < 60
     done: list[int] = []
+    points = grid_points([parse_axis("run.seed=1:60:60")])
     found = sweep(document(tmp_path), points, executor=counting(done), folder=tmp_path / "k")
     assert found.known == len(answered)
-    assert len(done) == 40 - len(answered)
+    assert len(done) == 60 - len(answered)
     assert found.complete
+    # Nobody is left behind who would work for nobody.
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s and any(map(is_running, workers)):
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
 
 
 def test_scenarios_of_settings_name_the_faults_of_all(tmp_path):
