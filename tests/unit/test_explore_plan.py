@@ -16,7 +16,7 @@ from ctxsim.explore.plan import Goal, NoFleetError, Space, pilot, plan, reach, s
 from ctxsim.explore.plan.confidence import confidence_of, wilson
 from ctxsim.explore.plan.goal import check_prices, design_text, meets
 from ctxsim.explore.plan.halving import STEPS, levers
-from ctxsim.explore.plan.pilot import Pilot, Served, can_stand_for_fleet, error_users
+from ctxsim.explore.plan.pilot import Pilot, Served, among, can_stand_for_fleet, error_users
 from ctxsim.explore.plan.plan import front_of
 from ctxsim.explore.plan.prune import Design, Refused, judge, least_replicas
 from ctxsim.explore.plan.reach import Reach, reach_of
@@ -217,6 +217,15 @@ def test_one_replica_stands_for_many_only_where_sessions_stay(tmp_path):
     assert not can_stand_for_fleet(goal(tmp_path, days | {"workload.num_sessions": 30}))
     assert not can_stand_for_fleet(goal(tmp_path, days | POISSON))
     assert not can_stand_for_fleet(goal(tmp_path))
+
+
+@pytest.mark.parametrize(("ranks", "replicas", "sharing"), [(1, 1, 1), (1, 3, 3), (2, 9, 4), (8, 9, 1), (16, 9, 1)])
+def test_a_pilot_has_its_part_of_a_node(tmp_path, ranks, replicas, sharing):
+    scenario = small(tmp_path, {"serving.disk_kv_capacity": "80 GB"})
+    scenario = replace(scenario, deployment=scenario.deployment.model_copy(update={"tensor_parallel": ranks}))
+    serving = among(scenario, replicas).serving
+    assert serving.host_kv_capacity == scenario.serving.host_kv_capacity / sharing
+    assert serving.disk_kv_capacity == scenario.serving.disk_kv_capacity / sharing
 
 
 def test_a_pilot_is_off_by_a_user_and_by_what_a_sample_is(tmp_path):

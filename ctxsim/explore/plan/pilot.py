@@ -1,13 +1,13 @@
 """How many users one replica serves within the SLO: a guess at what a fleet needs, at a fraction of its work.
 
 Where sessions stay with a replica, those of a closed loop are dealt out evenly, so that one replica under its part of
-the users behaves about as the fleet does. It is a guess: replicas of a fleet share the host memory and links of their
-node, and get a session more or less by chance. Whole fleets decide.
+the users, with its part of the node's host memory, behaves about as the fleet does. It is a guess: replicas of a fleet
+share links too, and get a session more or less by chance. Whole fleets decide.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 
 from ctxsim.analysis.session import typical_session
@@ -50,6 +50,14 @@ def error_users(scenario: Scenario, users: int) -> float:
     """
     requests = max(1.0, users * requests_of_user(scenario))
     return 1 + (users * DEVIATIONS / sqrt(requests) if is_drawn(scenario) else 0.0)
+
+
+def among(one: Scenario, replicas: int) -> Scenario:
+    """The replica with the host memory and disk that it has where so many, or as many as fit, share a node."""
+    deployment, serving = one.deployment, one.serving
+    sharing = min(replicas, max(1, deployment.accelerators_per_node // deployment.tensor_parallel))
+    update = {name: getattr(serving, name) / sharing for name in ("host_kv_capacity", "disk_kv_capacity")}
+    return replace(one, serving=serving.model_copy(update=update))
 
 
 @dataclass(frozen=True)

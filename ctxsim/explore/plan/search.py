@@ -14,7 +14,7 @@ from math import ceil, floor, inf
 from ctxsim.explore.executors import Executor, answers
 from ctxsim.explore.outcomes import Outcome, Row
 from ctxsim.explore.plan.goal import Goal, meets
-from ctxsim.explore.plan.pilot import Pilot, Served, can_stand_for_fleet, error_users
+from ctxsim.explore.plan.pilot import Pilot, Served, among, can_stand_for_fleet, error_users
 from ctxsim.explore.plan.prune import Design
 from ctxsim.explore.plan.settle import Settling, settled
 from ctxsim.spec.scenario import Scenario
@@ -143,7 +143,11 @@ class Search:
         load = int(self._goal.load)
         tops = [(design, top) for design in designs if (top := self._top(design, found)) >= design.least_replicas]
         pilots = [
-            Pilot(design.scenario, max(1, self._least_share(design, top)), ceil(load / design.least_replicas))
+            Pilot(
+                among(design.scenario, design.least_replicas),
+                max(1, self._least_share(design, top)),
+                ceil(load / design.least_replicas),
+            )
             for design, top in tops
         ]
         served = answers(pilots, self._executor)

@@ -22,7 +22,7 @@ def front_figure(plan: Plan) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.8))
         for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-            for fleet in plan.fleets:
+            for fleet in (*(one for one in plan.fleets if one is not plan.chosen), plan.chosen):
                 _mark(axes, fleet, name, fleet in plan.front, fleet is plan.chosen)
             limit_s = limits[name]
             assert limit_s is not None
@@ -47,4 +47,9 @@ def _mark(axes: Axes, fleet: Fleet, name: str, in_front: bool, chosen: bool) -> 
     if chosen:
         hardware, ranks = fleet.design.machine
         words = f"{fleet.replicas} x {ranks} {hardware}"
-        axes.annotate(words, (fleet.usd_per_hour, found_s), (8, 6), textcoords="offset points", color=ACCENT)
+        low, high = axes.get_xlim()
+        left = fleet.usd_per_hour > (low + high) / 2
+        axes.annotate(
+            words, (fleet.usd_per_hour, found_s), (-8 if left else 8, 6), textcoords="offset points", color=ACCENT,
+            horizontalalignment="right" if left else "left",
+        )  # fmt: skip
