@@ -38,7 +38,8 @@ class Where(StrEnum):
 def whatif(
     scenario: ScenarioArgument,
     changes: Annotated[
-        list[str], typer.Option("--change", metavar='"K=V;K=V"', help="One change; may be given many times.")
+        list[str],
+        typer.Option("--change", metavar='"K=V;K=V"', help="One change, of one key or several; may be given often."),
     ],
     settings: SetOption = None,
     by: Annotated[Method, typer.Option(help="Simulate base and changes, or answer in closed form.")] = Method.simulate,
@@ -79,14 +80,17 @@ def sweep(
     by: Annotated[Method, typer.Option(help="Simulate every point, or answer in closed form.")] = Method.simulate,
     replications: Annotated[int, typer.Option(min=1, help="Runs of each point; then means and half-widths.")] = 1,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="So many points of a Sobol sequence instead of the grid.")
+        int | None,
+        typer.Option(min=1, help="So many points of a Sobol sequence instead of the grid; ranges are LO:HI."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Keep points there.  [default: sweeps/NAME]")
     ] = None,
     executor: Annotated[Where, typer.Option(help="Where points run.")] = Where.local,
     workers: WorkersOption = None,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the Dask cluster.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of the Dask cluster: tcp://host:8786.")
+    ] = None,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
     as_json: JsonOption = False,
 ) -> Answer:

@@ -26,14 +26,14 @@ def plan(
         str | None, typer.Option(metavar="NAME,NAME", help="Profiles to choose from.  [default: the scenario's]")
     ] = None,
     max_accelerators: Annotated[int, typer.Option(min=1, help="Of the whole fleet.")] = DEFAULT_ACCELERATORS,
-    tensor_parallel: Annotated[str, typer.Option(metavar="N,N", help="Accelerators of a replica.")] = "1,2,4,8",
-    kv_dtype: Annotated[str | None, typer.Option(metavar="T,T", help="Formats of KV.")] = None,
-    residency: Annotated[str | None, typer.Option(metavar="P,P", help="What becomes of idle KV.")] = None,
+    tensor_parallel: Annotated[str, typer.Option(metavar="N,N", help="How many make a replica.")] = "1,2,4,8",
+    kv_dtype: Annotated[str | None, typer.Option(metavar="T,T", help="Formats of KV: bf16,fp8.")] = None,
+    residency: Annotated[str | None, typer.Option(metavar="P,P", help="Policies for idle KV: keep,swap.")] = None,
     host_memory: Annotated[
         str | None, typer.Option(metavar='"256 GiB,1 TiB"', help="Host memory for KV on each node.")
     ] = None,
-    batch_tokens: Annotated[str | None, typer.Option(metavar="N,N", help="max_num_batched_tokens.")] = None,
-    batch_seqs: Annotated[str | None, typer.Option(metavar="N,N", help="max_num_seqs.")] = None,
+    batch_tokens: Annotated[str | None, typer.Option(metavar="N,N", help="Tokens of an iteration: 512,2048.")] = None,
+    batch_seqs: Annotated[str | None, typer.Option(metavar="N,N", help="Sequences of a batch: 64,256.")] = None,
     runs: Annotated[
         int, typer.Option(min=2, help="Runs of the answer, for the probability that it holds; one if nothing is drawn.")
     ] = 20,

@@ -11,7 +11,7 @@ from ctxsim.explore.factors import factors_of
 from ctxsim.explore.load import with_load, with_replicas
 from ctxsim.explore.outcomes import Trial
 from ctxsim.explore.plan.goal import Goal, meets
-from ctxsim.explore.plan.pilot import can_stand_for_fleet
+from ctxsim.explore.plan.pilot import among, can_stand_for_fleet
 from ctxsim.explore.plan.prune import least_replicas
 from ctxsim.explore.plan.search import Fleet
 from ctxsim.spec.scenario import Scenario
@@ -73,7 +73,7 @@ def levers(goal: Goal, fleet: Fleet, executor: Executor) -> Sequence[Lever]:
     """
     doubled = with_load(fleet.scenario, 2 * goal.load)
     if can_stand_for_fleet(goal.base):
-        doubled = with_load(fleet.design.scenario, -(-2 * goal.load // fleet.replicas))
+        doubled = with_load(among(fleet.design.scenario, fleet.replicas), -(-2 * goal.load // fleet.replicas))
     if meets(doubled.slo, Trial(doubled).run()):
         return ()
     known = factors_of(doubled)

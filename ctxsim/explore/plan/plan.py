@@ -24,8 +24,8 @@ CONFIDENCE_RUNS = 20
 
 @dataclass(frozen=True)
 class Plan:
-    """chosen: the cheapest fleet that meets the SLO; runner_up: the cheapest on another machine (accelerator and tensor
-    parallelism), if there is one.
+    """chosen: the cheapest fleet that meets the SLO, at one price the quicker; runner_up: the cheapest on another
+    machine (accelerator and tensor parallelism), if there is one.
 
     fleets: every whole fleet that was simulated. front: those of them that no other beats in price, TTFT and TPOT.
     reach: the largest load that the chosen fleet serves within the SLO. halving: see halving. refused: what the closed
@@ -65,7 +65,7 @@ def plan(
     best = search.run(designs)
     if not best:
         raise NoFleetError(_why_none(goal, space, refused, search.short), refused, search.short)
-    chosen, *others = best
+    chosen, *others = sorted(best, key=_merits)
     tell("the answer's confidence, saturation and levers", 0, 3)
     confidence = confidence_of(chosen, confidence_runs, run)
     tell("the answer's saturation and levers", 1, 3)
@@ -82,7 +82,7 @@ def plan(
         halving=levers(goal, chosen, run),
         refused=refused,
         short=search.short,
-        skipped=len(designs) - search.asked,
+        skipped=len(designs) - search.settled,
     )
 
 
