@@ -160,6 +160,31 @@ def closed_form() -> str:
     return f"analyze: {each_ms:.2f} ms a scenario; analyze_grid: {points_per_s:,.0f} points/s."
 
 
+def sweeping(points: int = 1_000) -> str:
+    """A sweep of short simulations: two workers against one, runs in turn, and the same sweep asked again."""
+    from ctxsim.explore import Sweep, parse_axis, sobol_points, sweep
+    from ctxsim.explore.executors import local
+    from ctxsim.spec.scenario import scenario_document
+
+    document = scenario_document("llama-8b-chat", {"workload.num_requests": 300})
+    settings = sobol_points([parse_axis("workload.arrival.rate=0.5 /s:8 /s")], points, 0)
+
+    def timed(workers: int, folder: Path) -> tuple[float, Sweep]:
+        began = time.perf_counter()
+        found = sweep(document, settings, executor=local(workers), folder=folder)
+        return time.perf_counter() - began, found
+
+    with tempfile.TemporaryDirectory() as place:
+        one_s, _ = timed(1, Path(place) / "one")
+        two_s, _ = timed(2, Path(place) / "two")
+        again_s, again = timed(1, Path(place) / "one")
+    assert again.known == points
+    return (
+        f"Sweep of {points:,} points of 300 requests: {one_s / points * 1000:.1f} ms a point with one worker, "
+        f"{one_s / two_s:.2f} x as fast with two; asked again {one_s / again_s:.0f} x."
+    )
+
+
 def processor() -> str:
     """The processor's name, as far as the system says."""
     try:
@@ -204,7 +229,7 @@ def main() -> None:
     for name, case in cases.items():
         rows.append(row(name, case))
         print("  ".join(f"{head}: {value}" for head, value in zip(HEADS, rows[-1], strict=True)), file=sys.stderr)
-    notes = [doubling(), closed_form()]
+    notes = [doubling(), closed_form(), sweeping()]
     print(markdown(rows, notes) if arguments.markdown else "\n".join(notes))
 
 

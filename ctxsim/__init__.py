@@ -15,16 +15,35 @@ if TYPE_CHECKING:
     from ctxsim.api.calls import analyze as analyze
     from ctxsim.api.calls import load as load
     from ctxsim.api.calls import simulate as simulate
+    from ctxsim.api.deciding import plan as plan
+    from ctxsim.api.deciding import sensitivity as sensitivity
+    from ctxsim.api.deciding import sweep as sweep
+    from ctxsim.api.deciding import whatif as whatif
     from ctxsim.api.storage import load_result as load_result
 
-__all__ = ["__version__", "analyze", "analyze_grid", "load", "load_result", "simulate"]
+__all__ = [
+    "__version__",
+    "analyze",
+    "analyze_grid",
+    "load",
+    "load_result",
+    "plan",
+    "sensitivity",
+    "simulate",
+    "sweep",
+    "whatif",
+]
 
 _MODULE_OF = {
     "analyze": "ctxsim.api.calls",
     "analyze_grid": "ctxsim.analysis",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
+    "plan": "ctxsim.api.deciding",
+    "sensitivity": "ctxsim.api.deciding",
     "simulate": "ctxsim.api.calls",
+    "sweep": "ctxsim.api.deciding",
+    "whatif": "ctxsim.api.deciding",
 }
 
 

@@ -6,7 +6,8 @@ Tasks go out in chunks; answers come back chunk by chunk as they are done, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from ctxsim.errors import Fault, MissingExtraError, SpecError
@@ -43,17 +44,26 @@ def answers(tasks: Sequence[Task], executor: Executor) -> list[Any]:
 
 
 def local(workers: int) -> Executor:
-    """This process for one worker, else so many processes of their own."""
+    """This process for one worker, else so many processes of their own, which stay until the executor is dropped.
+
+    Where a task fails, or nobody waits for the rest, they are stopped at once.
+    """
+    held = ExitStack()
+    pools: list[ProcessPoolExecutor] = []
 
     def run(chunks: Sequence[Sequence[Numbered]]) -> Iterator[Done]:
         if workers == 1 or len(chunks) <= 1:
-            for chunk in chunks:
-                for numbered in chunk:
-                    yield from run_chunk([numbered])
+            yield from (done for chunk in chunks for numbered in chunk for done in run_chunk([numbered]))
             return
-        with worker_pool(min(workers, len(chunks))) as pool:
-            for job in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
+        if not pools:
+            pools.append(held.enter_context(worker_pool(workers)))
+        try:
+            for job in as_completed([pools[0].submit(run_chunk, chunk) for chunk in chunks]):
                 yield from job.result()
+        except BaseException as error:
+            pools.clear()
+            held.__exit__(type(error), error, error.__traceback__)
+            raise
 
     return run
 

@@ -70,7 +70,7 @@ def parse_axis(text: str) -> Axis:
             found = f"{len(row)} values for {len(keys)} keys"
             raise _fault(text, f"expected as many values as keys in every entry, found {found}; part them with ;")
     values: tuple[tuple[object, ...], ...] = tuple(rows)
-    if len(set(values)) < len(values):
+    if len({tuple((isinstance(value, bool), value) for value in row) for row in values}) < len(values):
         raise _fault(text, "expected each value once, found one again; name it once")
     return Axis(keys, values)
 

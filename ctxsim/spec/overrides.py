@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar, cast
 
 from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec.document import Document, Loc, dotted, parse_document, plain_scalar
+
+T = TypeVar("T")
 
 
 def apply_overrides(document: Document, overrides: Mapping[str, object]) -> Document:
@@ -38,22 +41,21 @@ class _NoWayError(Exception):
     """A dotted name that leads through something that holds no keys."""
 
 
-def _copied(value: dict[str, object]) -> dict[str, object]:
-    """A copy whose mappings and lists can be changed."""
-
-    def copy(item: object) -> object:
-        if isinstance(item, dict):
-            return {key: copy(child) for key, child in item.items()}
-        return [copy(child) for child in item] if isinstance(item, list) else item
-
-    return {key: copy(child) for key, child in value.items()}
+def _copied(value: T) -> T:
+    """The value with mappings and lists of its own, which can be changed."""
+    copy: object = value
+    if isinstance(value, dict):
+        copy = {key: _copied(child) for key, child in value.items()}
+    elif isinstance(value, list):
+        copy = [_copied(child) for child in value]
+    return cast(T, copy)
 
 
 def _override_value(value: object, origin: str) -> object:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, str):
-        return value
+        return _copied(value)
     text = value.strip()
     if not text.startswith(("{", "[", '"', "'")):
         return plain_scalar(text)

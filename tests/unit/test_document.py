@@ -207,3 +207,18 @@ def test_any_text_of_yaml_pieces_is_a_document_or_a_spec_error(text):
         assert error.faults  # noqa: PT017
     else:
         assert isinstance(document.data, dict)
+
+
+def test_what_overrides_bring_is_theirs():
+    given = {"a": {"b": {"c": 1}}}
+    document = apply_overrides(parse_document("x: 1\n", "f.yaml"), {**given, "a.b.c": 2})
+    assert document.data["a"] == {"b": {"c": 2}}
+    assert given == {"a": {"b": {"c": 1}}}
+
+
+def test_a_document_that_was_read_is_not_changed_by_what_is_set_over_it():
+    text = "a: {b: [1, {c: 2}]}\n"
+    first = parse_document(text, "f.yaml")
+    apply_overrides(first, {"a.b.1.c": 3})
+    assert parse_document(text, "f.yaml") is first
+    assert first.data == {"a": {"b": [1, {"c": 2}]}}

@@ -66,14 +66,16 @@ def test_the_python_interface_loads_no_table_library_before_a_table_is_asked_for
 
 def test_public_names_are_loaded_on_use():
     from ctxsim import analysis
-    from ctxsim.api import calls, storage
+    from ctxsim.api import calls, deciding, storage
 
     assert ctxsim.load is calls.load
     assert ctxsim.analyze is calls.analyze
     assert ctxsim.analyze_grid is analysis.analyze_grid
     assert ctxsim.simulate is calls.simulate
     assert ctxsim.load_result is storage.load_result
-    assert set(dir(ctxsim)) == {"__version__", "analyze", "analyze_grid", "load", "load_result", "simulate"}
+    assert ctxsim.plan is deciding.plan
+    calls_and_more = {"analyze", "analyze_grid", "load", "load_result", "plan", "sensitivity", "simulate", "sweep"}
+    assert set(dir(ctxsim)) == {"__version__", "whatif", *calls_and_more}
 
 
 def test_unknown_name_is_an_attribute_error():

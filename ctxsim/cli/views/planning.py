@@ -159,7 +159,7 @@ def _left_out(plan: Plan) -> Iterator[str]:
     if plan.short:
         yield f"{len(plan.short)}: miss the SLO even with all accelerators allowed (simulated)"
     if plan.skipped:
-        yield f"{plan.skipped}: cannot be cheaper than the runner-up (closed form)"
+        yield f"{plan.skipped}: cannot be cheaper than the runner-up (closed form, or one replica simulated)"
 
 
 def _fleet_keys(fleet: Fleet) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def plan(
         halving=levers(goal, chosen, run),
         refused=refused,
         short=search.short,
-        skipped=len(designs) - search.asked,
+        skipped=len(designs) - search.settled,
     )
 
 

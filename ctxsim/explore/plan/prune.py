@@ -4,7 +4,7 @@ A design is left out where not even one session fits, or where a request that is
 miss: its first token, where first turns are more than the SLO leaves out; its step with the document as context. Both
 only where lengths are constant: of others the percentile is not that of the mean.
 
-What completes is at most what the tightest bound on sessions per second allows, whatever users do (analysis/bounds), and
+What completes is at most what the tightest bound on sessions per second allows, whatever users do (analysis/bounds);
 the mean session of a fleet that meets its SLO in the mean takes at most s = rounds x (think + TTFT limit + (answer - 1)
 x TPOT limit). Of a run at least the later half of what arrives is counted, w of these sessions long. In it
 

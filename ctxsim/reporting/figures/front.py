@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, SOFT, STYLE, head, quantities
+from ctxsim.explore.plan import Plan
+from ctxsim.explore.plan.search import Fleet
+from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, SOFT, STYLE, WIDTH, head, quantities
 from ctxsim.units import show
 
 CHOSEN, FRONT, OTHER = "chosen", "front", "other"
@@ -30,24 +32,49 @@ class Spot(NamedTuple):
     standing: str
 
 
-def front_figures(spots: Sequence[Spot], percentile: float, limits: dict[str, float | None]) -> dict[str, Figure]:
-    """Price against TTFT and against TPOT, with the limits of the SLO."""
+TITLES = {"ttft_s": "TTFT", "tpot_s": "TPOT"}
+
+Limits = Mapping[str, float | None]
+
+
+def front_figure(plan: Plan) -> Figure:
+    """Price against each latency that has a limit, at the SLO's percentile, side by side."""
+    slo = plan.goal.base.slo
+    limits = {"ttft_s": slo.ttft, "tpot_s": slo.tpot}
+    spots = [_spot(plan, fleet) for fleet in plan.fleets]
+    shown = [key for key, limit in limits.items() if limit is not None]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, PANEL[1]))
+        for axes, key in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+            _panel(axes, key, spots, slo.percentile, limits[key])
+    return figure
+
+
+def front_figures(spots: Sequence[Spot], percentile: float, limits: Limits) -> dict[str, Figure]:
+    """Price against TTFT and against TPOT, each a figure of its own."""
     figures = {}
-    for key, title in (("ttft_s", "TTFT"), ("tpot_s", "TPOT")):
-        shown = [(spot, getattr(spot, key)) for spot in spots if getattr(spot, key) is not None]
-        if not shown:
-            continue
-        with rc_context(STYLE):
-            figures[key] = Figure(figsize=PANEL)
-            axes = figures[key].subplots()
-            _panel(axes, shown, limits[key])
-            head(axes, f"{title} p{percentile:g}")
-            axes.set_xlabel("price of the fleet, USD an hour")
-            quantities(axes.yaxis, "seconds")
+    for key in TITLES:
+        if any(getattr(spot, key) is not None for spot in spots):
+            with rc_context(STYLE):
+                figures[key] = Figure(figsize=PANEL)
+                _panel(figures[key].subplots(), key, spots, percentile, limits[key])
     return figures
 
 
-def _panel(axes: Axes, shown: Sequence[tuple[Spot, float]], limit: float | None) -> None:
+def _spot(plan: Plan, fleet: Fleet) -> Spot:
+    """Where a fleet of the plan stands."""
+    hardware, ranks = fleet.design.machine
+    standing = CHOSEN if fleet is plan.chosen else FRONT if fleet in plan.front else OTHER
+    found = (fleet.row.get("slo_found_ttft_s"), fleet.row.get("slo_found_tpot_s"))
+    return Spot(f"{fleet.replicas} x ({ranks} x {hardware})", fleet.usd_per_hour, *found, standing)
+
+
+def _panel(axes: Axes, key: str, spots: Sequence[Spot], percentile: float, limit: float | None) -> None:
+    """One latency, with its limit; fleets that were not served are left out."""
+    shown = [(spot, float(getattr(spot, key))) for spot in spots if getattr(spot, key) is not None]
+    head(axes, f"{TITLES[key]} p{percentile:g}")
+    axes.set_xlabel("price of the fleet, USD an hour")
+    quantities(axes.yaxis, "seconds")
     for spot, value in sorted(shown, key=lambda pair: pair[0].standing, reverse=True):
         fill, edge, size = LOOKS[spot.standing]
         axes.scatter([spot.usd_per_hour], [value], s=size, facecolors=fill, edgecolors=edge, linewidths=1.4, zorder=3)
