@@ -56,7 +56,7 @@ def front_figures(spots: Sequence[Spot], percentile: float, limits: Limits) -> d
     for key in TITLES:
         if any(getattr(spot, key) is not None for spot in spots):
             with rc_context(STYLE):
-                figures[key] = Figure(figsize=PANEL)
+                figures[key] = Figure(figsize=(WIDTH, PANEL[1]))
                 _panel(figures[key].subplots(), key, spots, percentile, limits[key])
     return figures
 
@@ -85,8 +85,8 @@ def _panel(axes: Axes, key: str, spots: Sequence[Spot], percentile: float, limit
     if limit is not None:
         axes.axhline(limit, color=ACCENT, linewidth=1, linestyle="--")
         axes.annotate(
-            f"SLO {show(limit, 'seconds')}", (0, limit), (4, 3), xycoords=("axes fraction", "data"),
-            textcoords="offset points", color=ACCENT, fontsize=9,
+            f"SLO {show(limit, 'seconds')}", (1, limit), (0, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", color=ACCENT, fontsize=9, ha="right",
         )  # fmt: skip
 
 
