@@ -105,16 +105,17 @@ class Panel(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """One or several drawings side by side, and the sentence that says what they show."""
+    """One or several drawings, and the sentence that says what they show; side by side, or ``stacked``."""
 
     kind: ClassVar[str] = "picture"
     caption: str
     panels: Sequence[Panel]
+    stacked: bool = False
 
     @property
     def wide(self) -> bool:
-        """Whether it takes the whole width."""
-        return len(self.panels) == 1
+        """Whether each drawing takes the whole width."""
+        return self.stacked or len(self.panels) == 1
 
 
 @dataclass(frozen=True)

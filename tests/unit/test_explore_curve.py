@@ -43,7 +43,10 @@ def test_what_breaks_first_is_the_least_load_that_misses(scenario: Scenario) -> 
         assert not (point.missed and point.load < first.load)
 
 
-def test_one_of_equal_replicas_tells_of_all(scenario: Scenario) -> None:
+def test_one_of_equal_replicas_tells_of_all(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the fleet has enough to do for that to be worth it."""
+    assert replicas_told_by_one(with_replicas(with_load(scenario, 16), 2)) == 1
+    monkeypatch.setattr("ctxsim.explore.plan.pilot.MANY_REQUESTS", 0)
     two = with_replicas(with_load(scenario, 16), 2)
     assert replicas_told_by_one(two) == 2
     points = {point.load: point for point in load_curve(two, local(1))}
@@ -54,7 +57,8 @@ def test_one_of_equal_replicas_tells_of_all(scenario: Scenario) -> None:
         assert points[2 * load].ttft_s == point.ttft_s
 
 
-def test_users_that_cannot_be_divided_evenly_keep_the_scenarios_own_load(scenario: Scenario) -> None:
+def test_uneven_users_keep_the_scenarios_own_load(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctxsim.explore.plan.pilot.MANY_REQUESTS", 0)
     assert 5 in [point.load for point in load_curve(with_replicas(with_load(scenario, 5), 2), local(1))]
 
 

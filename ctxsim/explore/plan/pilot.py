@@ -35,7 +35,6 @@ def can_stand_for_fleet(base: Scenario) -> bool:
     return load_of(base) * requests_of_user(base) > MANY_REQUESTS
 
 
-
 def requests_of_user(scenario: Scenario) -> float:
     """Requests of one user of a closed loop that ends by time, where each takes what the SLO allows."""
     session, slo = typical_session(scenario), scenario.slo

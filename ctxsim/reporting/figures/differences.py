@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ctxsim.explore.whatif import Comparison
-from ctxsim.reporting.figures.style import INK, STYLE, WIDTH, head
+from ctxsim.reporting.figures.style import INK, STYLE, TEXT, WIDTH, head
 
 
 def differences_figure(comparisons: Sequence[Comparison], numbers: Sequence[str]) -> Figure:
@@ -24,8 +24,8 @@ def differences_figure(comparisons: Sequence[Comparison], numbers: Sequence[str]
                 if difference is None or difference.ratio is None:
                     continue
                 error = None if difference.half_width is None else difference.half_width / abs(difference.base)
-                axes.barh(place, difference.ratio, xerr=error, color=INK, ecolor="black", capsize=3, height=0.6)
-            axes.axvline(0, color="black", linewidth=0.8)
+                axes.barh(place, difference.ratio, xerr=error, color=INK, ecolor=TEXT, capsize=3, height=0.6)
+            axes.axvline(0, color=TEXT, linewidth=0.8)
             axes.set_yticks(range(len(names)), names, fontsize=8)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
             axes.grid(False, axis="y")

@@ -71,9 +71,9 @@ def _picture(subject: Subject, plan: Planned) -> Picture:
     span = f"{usd(plan.chosen.usd_per_hour)} to {usd(max(fleet.usd_per_hour for fleet in meeting))} an hour"
     caption = (
         f"{len(plan.fleets)} fleets were simulated whole, of which {len(meeting)} meet the SLO, for {span}; filled: on "
-        "the front, hollow: beaten by another. Dashed: the SLO."
+        "the front, whether or not they meet it; hollow: beaten by another. Dashed: the SLO."
     )
-    return Picture(caption, panels)
+    return Picture(caption, panels, stacked=True)
 
 
 def _left_out(plan: Planned) -> list[list[object]]:
