@@ -35,7 +35,7 @@ class Order:
 def fabrics(draw: st.DrawFn) -> Fabric:
     """One or two nodes of four accelerators, any of their resources the tightest."""
     rates = st.sampled_from([3.0, 8.0, 10.0, 16.0, 25.0, 100.0])
-    node = Node(4, draw(st.integers(1, 4)), draw(rates), draw(rates), draw(rates), draw(rates))
+    node = Node(4, draw(st.integers(1, 4)), *(draw(rates) for _ in range(5)))
     return Fabric(node, draw(st.integers(1, 4)), draw(st.integers(1, 5)))
 
 
