@@ -35,7 +35,7 @@ class Order:
 def fabrics(draw: st.DrawFn) -> Fabric:
     """One or two nodes of four accelerators, any of their resources the tightest."""
     rates = st.sampled_from([3.0, 8.0, 10.0, 16.0, 25.0, 100.0])
-    node = Node(4, draw(st.integers(1, 4)), draw(rates), draw(rates), draw(rates), draw(rates))
+    node = Node(4, draw(st.integers(1, 4)), *(draw(rates) for _ in range(5)))
     return Fabric(node, draw(st.integers(1, 4)), draw(st.integers(1, 5)))
 
 
@@ -280,7 +280,7 @@ def test_all_rates_times_c_and_all_times_over_c(case: tuple[Fabric, list[Order]]
 @given(st.data(), st.floats(1.0, 5.0))
 def test_a_faster_root_never_ends_the_last_copy_later(data: st.DataObject, factor: float) -> None:
     """Replicas share one root and nothing else binds; no set-ups."""
-    slow = Fabric(Node(4, 4, 10.0, 1e6, 1e6, 1e6), 4, 1)
+    slow = Fabric(Node(4, 4, 10.0, 1e6, 1e6, 1e6, 10.0), 4, 1)
     drawn = data.draw(orders(slow, setups=False))
     wanted = [replace(o, way=(HBM, HOST)) for o in drawn]
     assert Served(faster(slow, factor), wanted).last_s <= Served(slow, wanted).last_s * (1 + 1e-12)
@@ -288,7 +288,7 @@ def test_a_faster_root_never_ends_the_last_copy_later(data: st.DataObject, facto
 
 def test_with_set_ups_a_faster_root_may_end_the_last_copy_later() -> None:
     """A copy that ends sooner lets the next one of its queue flow sooner, beside another that had been alone."""
-    slow = Fabric(Node(4, 4, 10.0, 1e6, 1e6, 1e6), 2, 1)
+    slow = Fabric(Node(4, 4, 10.0, 1e6, 1e6, 1e6, 10.0), 2, 1)
     out = (HBM, HOST)
     wanted = [
         Order(0.0, 1, out, 10.0, 0.0),

@@ -16,7 +16,7 @@ EVERY = 3
 def found(outside_data):
     rows = read_silicon(outside_data / "serving" / "silicon_e2e" / "h200_sxm.csv", "h200_sxm")
     rows = rows[(rows["backend"] == "vllm") & (rows["model"] == "llama-3.1-70b")].iloc[::EVERY]
-    frame = pd.DataFrame(predict_silicon(rows, "h200-sxm", "fp8"))
+    frame = pd.DataFrame([latency for _, row in rows.iterrows() for latency in predict_silicon(row, "h200-sxm", "fp8")])
     print(error_table(frame, ["latency", "tp_size"]).to_string())
     return frame.assign(error=frame["predicted_s"] / frame["measured_s"] - 1)
 
