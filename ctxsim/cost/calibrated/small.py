@@ -26,6 +26,10 @@ from ctxsim.spec.scenario import Scenario
 NORMS = 2
 """Norms of a layer: before attention and before the feed-forward."""
 
+LONE_NORM_PASSES, ADD_PASSES = 2, 3
+"""Where residual sums were measured on their own, norms were measured without: a row is read and written; a sum reads
+two and writes one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Small:
@@ -48,8 +52,8 @@ class Small:
     def norms(self, runs: int, width: int) -> Iterator[Tariff]:
         """Norms and residual sums: one kernel, or two where sums were measured on their own, and norms without."""
         apart = self.fit("add") is not None
-        yield from self.moved("norms", "norm", runs, PASSES["lone_norm" if apart else "norm"] * width)
-        yield from self.moved("norms", "add", runs, PASSES["add"] * width)
+        yield from self.moved("norms", "norm", runs, (LONE_NORM_PASSES if apart else PASSES["norm"]) * width)
+        yield from self.moved("norms", "add", runs, ADD_PASSES * width)
 
 
 def priced_small_kernels(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:

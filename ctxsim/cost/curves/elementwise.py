@@ -17,12 +17,11 @@ from ctxsim.cost.curves.values import Seconds, Sizes
 from ctxsim.spec.calibration import Fit
 
 PASSES: Mapping[str, int] = {
-    "norm": 4, "lone_norm": 2, "add": 3, "activation": 3, "rotary": 2, "kv_store": 2, "embedding": 2, "sampling": 1,
+    "norm": 4, "activation": 3, "rotary": 2, "kv_store": 2, "embedding": 2, "sampling": 1,
 }  # fmt: skip
 """Values that a small kernel reads or writes for each value of its rows.
 
-norm: with the residual sum before it, reads both and writes both; lone_norm and add: where sums were measured on their
-own, and norms without. activation: reads gate and up and writes one.
+norm: with the residual sum before it, reads both and writes both. activation: reads gate and up and writes one.
 rotary, kv_store, embedding: read a value and write it. sampling: reads logits.
 """
 
