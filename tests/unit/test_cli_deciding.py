@@ -55,7 +55,10 @@ def test_sweep_keeps_its_points_and_says_where(tmp_path):
              "-o", str(folder), *ONE)  # fmt: skip
     outcome = ctxsim(*words)
     assert outcome.code == 0
-    assert 'refused, points 1, 3: serving.kv_dtype: expected one of bf16, fp8, int8, int4, found "fp7"' in outcome.out
+    assert (
+        'refused, points 1, 3: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, found "fp7"'
+        in outcome.out
+    )
     assert f"4 points; every number of each is in {folder}/points.parquet" in outcome.out
     assert "4 points, 2 of them known from before" in ctxsim(*words).out
     first = answer(*words)["result"]
@@ -172,7 +175,8 @@ def test_sensitivity_in_text_json_and_picture(tmp_path):
     drawn = figure.read_bytes()
     found = answer(*words)["result"]
     assert figure.read_bytes() == drawn
-    assert b"accelerator_usd_per_s" in drawn
+    assert b"<svg" in drawn
+    assert b"think time" in drawn
     assert found["ratio"] == 1.25
     assert {effect["outcome"] for effect in found["effects"]} >= {"cost_usd_per_session", "prefill_s"}
     nowhere = ctxsim(*words[:3], str(tmp_path / "none" / "x.svg"))
