@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ Drawn = tuple["Figure", Any]
 """A figure and its axes: one, or as many as it has panels."""
 
 MOST_ROWS = 60
+DPI = 96
 
 
 @dataclass(frozen=True, repr=False)
@@ -262,8 +264,17 @@ class SensitivityPlots:
 
 
 def _drawn(figure: Figure) -> Drawn:
+    # A figure that pyplot did not make shows itself in a notebook only where it says how.
+    vars(figure)["_repr_png_"] = partial(_png, figure)
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     return figure, panels[0] if len(panels) == 1 else panels
+
+
+def _png(figure: Figure) -> bytes:
+    """The figure as a notebook shows it."""
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
+    return stream.getvalue()
 
 
 def _fault(name: str, message: str) -> SpecError:
