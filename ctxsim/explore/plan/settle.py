@@ -41,16 +41,17 @@ class Settling:
         return missing, enough
 
     def _from_guess(self) -> tuple[int, int | None]:
-        """Replicas that miss the SLO and more that meet it: from the guess on in steps that double, up or down."""
-        at, step, missing = self.guess, 1, 0
+        """Replicas that miss the SLO and more that meet it: from the guess on, up or down, by 1, 1, 2, 3, 5, ..."""
+        at, step, after, missing = self.guess, 1, 1, 0
         while not self._meets(at):
             if at == self.most:
                 return at, None
-            missing, at, step = at, min(self.most, at + step), 2 * step
+            missing, at = at, min(self.most, at + step)
+            step, after = after, step + after
         if missing:
             return missing, at
         while at - step > 0 and self._meets(at - step):
-            at, step = at - step, 2 * step
+            at, step, after = at - step, after, step + after
         return max(0, at - step), at
 
     def _meets(self, replicas: int) -> bool:
