@@ -44,21 +44,12 @@ class RunProgress:
         if time.monotonic() < self._shown_from_s:
             return
         if self._bar is None or self._task is None:
-            self._bar, self._task = self._begin()
+            self._bar, self._task = _begun("requests", self.total)
         self._bar.update(self._task, completed=finished)
 
     def __str__(self) -> str:
         """How far it got."""
         return f"{self.finished:,}" + ("" if self.total is None else f" of {self.total:,}") + " requests were finished"
-
-    def _begin(self) -> tuple[Progress, TaskID]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("requests"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        bar.start()
-        return bar, bar.add_task("requests", total=self.total)
 
 
 class PointProgress:
@@ -85,18 +76,27 @@ class PointProgress:
         if not self._wanted:
             return
         if self._bar is None or self._task is None:
-            self._bar, self._task = _point_bar(of)
+            self._bar, self._task = _begun("points", of)
         self._bar.update(self._task, completed=done)
 
 
-def _point_bar(total: int) -> tuple[Progress, TaskID]:
+def _begun(what: str, total: int | None) -> tuple[Progress, TaskID]:
+    """A bar of so many of these on stderr, with the time that is left where their number is known."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    clock = TimeElapsedColumn() if total is None else TimeRemainingColumn()
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), clock)
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     bar.start()
-    return bar, bar.add_task("points", total=total)
+    return bar, bar.add_task(what, total=total)
 
 
 class StageProgress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from test_metrics_gaps import Run, listed, runs_of, some_runs
 
 from ctxsim.metrics.gaps import pause_shares
-from ctxsim.reporting.figures import latency_figure
+from ctxsim.reporting.figures import latency_figures
 from ctxsim.reporting.figures.quantities import four_quantities_figure
 from ctxsim.sim import Simulation, simulate
 from ctxsim.spec.scenario import load_scenario
@@ -42,9 +44,15 @@ def test_shares_of_pauses(runs: list[Run], gaps_s: list[float], begin_s: float) 
     assert np.all(shares <= above / len(expected) + 1e-12)
 
 
+def panels(simulation: Simulation) -> list[Any]:
+    """The axes of TTFT, TPOT and inter-token latency."""
+    figures = latency_figures(simulation)
+    return [figures[key].axes[0] for key in ("ttft_s", "tpot_s", "itl_s")]
+
+
 def test_curves_are_those_of_the_summary(simulation: Simulation) -> None:
     """Where a curve passes a share, it is at the quantile of that share."""
-    first, each, gaps = latency_figure(simulation).axes
+    first, each, gaps = panels(simulation)
     for axes, key in ((first, "ttft_s"), (each, "tpot_s"), (gaps, "itl_s")):
         seconds, shares = axes.lines[0].get_data()
         assert np.all(np.diff(shares) >= 0)
@@ -60,12 +68,12 @@ def test_pauses_of_the_preempted_are_in_the_curve() -> None:
     settings = {"run.horizon": "20 min", "run.warmup": "0 s", "workload.answer_tokens": 3000}
     preempting = simulate(load_scenario("yi-34b-50k-a100", settings))
     assert preempting.summary["preemptions"]
-    seconds, _ = latency_figure(preempting).axes[2].lines[0].get_data()
+    seconds, _ = panels(preempting)[2].lines[0].get_data()
     assert seconds[-1] == pytest.approx(np.max(preempting.gaps["pause_s"]), rel=1e-9)
 
 
 def test_the_slo_stands_at_its_limit_and_share(simulation: Simulation) -> None:
-    first, each, gaps = latency_figure(simulation).axes
+    first, each, gaps = panels(simulation)
     slo = simulation.scenario.slo
     for axes, limit_s in ((first, slo.ttft), (each, slo.tpot)):
         upright, level = axes.lines[1:]
@@ -78,7 +86,7 @@ def test_the_slo_stands_at_its_limit_and_share(simulation: Simulation) -> None:
 
 def test_no_slo_no_lines_and_no_tokens_no_curve() -> None:
     settings = {"workload.num_requests": 5, "workload.output_tokens": 1, "slo.ttft": None, "slo.tpot": None}
-    first, each, gaps = latency_figure(simulate(load_scenario("llama-8b-chat", settings))).axes
+    first, each, gaps = panels(simulate(load_scenario("llama-8b-chat", settings)))
     assert len(first.lines) == 1
     assert not each.lines
     assert not gaps.lines

@@ -19,8 +19,7 @@ from ctxsim.spec.scenario import load_scenario
 
 SHORT = {"run.horizon": "20 min"}
 TINY_HOST = {"serving.disk_kv_capacity": "1 TiB", "serving.host_kv_capacity": "64 GiB"}
-# How far idle KV may be off on average: rows do not tell what a boundary both takes and gives (see occupancy), nor what
-# stays on a replica after its last run (replay, whose replicas end one after the other).
+# How far idle KV may be off on average: rows do not tell what a boundary both takes and gives (see occupancy).
 CASES: dict[str, tuple[str, dict[str, Any], float]] = {
     "swap": ("yi-34b-50k-a100", SHORT, 0.01),
     "swap to disk": ("yi-34b-50k-a100", SHORT | TINY_HOST, 0.01),
@@ -28,7 +27,7 @@ CASES: dict[str, tuple[str, dict[str, Any], float]] = {
     "recompute": ("yi-34b-50k-a100", SHORT | {"serving.residency": "recompute"}, 0.02),
     "keep": ("yi-34b-50k-a100", SHORT | {"serving.residency": "keep"}, 0.01),
     "two replicas": ("yi-34b-50k-a100", SHORT | {"deployment.replicas": 2}, 0.01),
-    "replay": ("mooncake-replay", {"serving.enable_prefix_caching": True}, 0.07),
+    "replay": ("mooncake-replay", {"serving.enable_prefix_caching": True}, 0.001),
     "chat": ("llama-8b-chat", {"workload.num_requests": 100}, 0.0),
 }
 
@@ -51,15 +50,22 @@ def of_all(simulation: Simulation) -> list[tuple[Table, Occupancy]]:
 
 
 def test_time_in_each_tier_is_what_the_replicas_tallied(case: tuple[Simulation, float]) -> None:
-    """The replicas tally byte-seconds as they go; the rows must tell the same."""
+    """The replicas tally byte-seconds as they go; the rows must tell the same.
+
+    After its last run no row says what stays on a replica: at most what was idle or being served when it ended.
+    """
     simulation, error = case
-    total = np.zeros(3)
+    total, after = np.zeros(3), np.zeros(3)
     for _, kv in of_all(simulation):
+        held_last = np.array([kv.idle_bytes[-1] + kv.served_end_bytes[-1], kv.host_bytes[-1], kv.disk_bytes[-1]])
+        after += held_last * (simulation.summary["duration_s"] - kv.end_s[-1])
         lasts_s = kv.end_s - kv.start_s
         held = (kv.idle_bytes + kv.arriving_bytes, kv.host_bytes, kv.disk_bytes)
         total += [float(np.sum(lasts_s * tier)) for tier in held]
-    tallied = list(simulation.summary["kv_tier_bytes"].values())
-    assert total / simulation.summary["duration_s"] == pytest.approx(tallied, rel=max(error, 1e-9))
+    tallied = np.array(list(simulation.summary["kv_tier_bytes"].values())) * simulation.summary["duration_s"]
+    allowed = max(error, 1e-9)
+    assert np.all(total * (1 - allowed) <= tallied)
+    assert np.all(tallied <= (total + after) * (1 + allowed))
 
 
 def test_intervals_follow_each_other_and_hold_what_runs_say(case: tuple[Simulation, float]) -> None:

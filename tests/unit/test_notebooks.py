@@ -37,4 +37,6 @@ def test_the_ipynb_has_the_cells_of_the_script_and_what_they_gave(script):
     assert ["".join(cell["source"]).strip() for cell in notebook["cells"]] == cells_of(script)
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["outputs"] for cell in code)
+    pictures = [output for cell in code for output in cell["outputs"] if "image/png" in output.get("data", {})]
+    assert len(pictures) == script.read_text(encoding="utf-8").count(".plot.")
     assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]

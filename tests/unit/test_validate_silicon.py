@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from ctxsim.cost import CostModel, alone_s
 from ctxsim.errors import SpecError
-from ctxsim.validate.silicon import COLUMNS, read_silicon, scenario_of
+from ctxsim.validate.silicon import COLUMNS, occupied_ratio, read_silicon, scenario_of
 
 PLAIN = {
     "backend": "vllm", "model_path": "Qwen/Qwen3-235B-A22B-FP8", "mode": "agg", "system": "h200_sxm", "isl": 1000,
@@ -45,3 +46,24 @@ def test_a_row_is_a_closed_loop_of_its_clients(tmp_path):
     of = scenario_of(row, "h200-sxm", "fp8")
     assert (of.model.name, of.deployment.tensor_parallel, of.serving.weight_dtype) == ("qwen3-235b-a22b", 4, "fp8")
     assert (of.calibration_name, of.workload.num_requests) == ("h200-sxm-vllm", 40)
+
+
+DENSE = pd.Series(
+    {
+        "model": "llama-3.1-8b", "isl": 1000, "osl": 200, "batch_size": 1, "tp_size": 1.0, "gemm_quant_mode": "fp8",
+        "silicon_ttft_ms": 0.0, "silicon_tpot_ms": 0.0,
+    }
+)  # fmt: skip
+
+
+def test_a_lone_client_at_the_kernels_own_times_is_busy_all_the_time():
+    """Prompt, then 180 steps of mean length: what it computed is all of its time, and half of it at half the speed."""
+    scenario = scenario_of(DENSE, "h200-sxm", "bf16")
+    cost = CostModel(scenario)
+    prompt_s = alone_s(cost.law, cost.spans, 900, 0, 8192)
+    step_s = float(cost.pass_s(cost.batch(1, 900 + 90)))
+    times = {"silicon_ttft_ms": 1000 * (prompt_s + step_s), "silicon_tpot_ms": 1000 * step_s}
+    whole = occupied_ratio(scenario, pd.Series({**DENSE, **times}))
+    assert whole == pytest.approx(1 + prompt_s / (prompt_s + 180 * step_s), rel=1e-9)
+    twice = {name: 2 * value for name, value in times.items()}
+    assert occupied_ratio(scenario, pd.Series({**DENSE, **twice})) == pytest.approx(whole / 2, rel=1e-9)

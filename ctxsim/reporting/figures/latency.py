@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from ctxsim.metrics import QUANTILES
 from ctxsim.metrics.gaps import pause_shares, pauses_since
-from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, STYLE, WIDTH, head, plain_log, quantities
+from ctxsim.reporting.figures.style import ACCENT, INK, PANEL, STYLE, head, plain_log, quantities
 from ctxsim.sim import Simulation
 from ctxsim.units import show
 
@@ -66,17 +66,6 @@ def latency_curves(simulation: Simulation) -> dict[str, Curve]:
             shares = _shares(simulation.requests[key][counted])
             curves[key] = Curve(*shares, "requests", limits.get(key), marks)
     return curves
-
-
-def latency_figure(simulation: Simulation) -> Figure:
-    """Time to first token, time per output token and inter-token latency, after the warm-up, with the SLO."""
-    curves = latency_curves(simulation)
-    shown = [key for key in TITLES if key != "e2e_s"]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.0))
-        for axes, key in zip(figure.subplots(1, 3, sharey=True), shown, strict=True):
-            _panel(axes, TITLES[key], curves[key], simulation.scenario.slo.percentile)
-    return figure
 
 
 def latency_figures(simulation: Simulation) -> dict[str, Figure]:
