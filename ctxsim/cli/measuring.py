@@ -30,6 +30,7 @@ def measure(
     keep_disturbed: Annotated[
         bool, typer.Option("--keep-disturbed", help="Of a CPU that others use too: keep points that they disturb.")
     ] = False,
+    model: Annotated[list[str] | None, typer.Option(help="Shapes of this model before all others; repeatable.")] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="SCENARIO", help="Serve a scenario for real instead; tables go to DIR.")
     ] = None,
@@ -52,7 +53,9 @@ def measure(
     chosen = FAMILIES if families is None else [name.strip() for name in families.split(",")]
     command = " ".join(["ctxsim", *sys.argv[1:]])
     formats = None if dtypes is None else [name.strip() for name in dtypes.split(",")]
-    frame = run_measure(device, parse(budget, "seconds"), chosen, None, out, command, formats, keep_disturbed)
+    frame = run_measure(
+        device, parse(budget, "seconds"), chosen, None, out, command, formats, keep_disturbed, model or ()
+    )
     counts = {str(name): int(n) for name, n in frame["family"].value_counts().sort_index().items()}
     result = {"file": str(out), "rows": len(frame), "families": counts}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -34,13 +35,15 @@ def measure(
     command: str = "",
     dtypes: Sequence[str] | None = None,
     keep_disturbed: bool = False,
+    models: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The rows that the budget buys, saved at ``path`` as they come; what is left out is said on stderr, with why.
 
     device: "cuda" or "cpu". budget_s: the time to spend, loading torch aside. command: what the file says made it.
     dtypes: only these number formats; None for those of the device. keep_disturbed: of a CPU
     that others use too, points are taken as they come; else such a point is tried again, and left out in the end.
-    Raises SpecError for a budget of nothing, an unknown family or device, MissingExtraError without torch.
+    models: matrices and heads of these come before all others.
+    Raises SpecError for a budget of nothing, an unknown family, device or model, MissingExtraError without torch.
     """
     chosen = _families(families)
     if not budget_s > 0:
@@ -52,9 +55,9 @@ def measure(
     from ctxsim.measure.run import Run
 
     found = device_of(device)
-    planned = plan(found.subject, budget_s, chosen, dtypes)
+    planned = plan(replace(found.subject, models=tuple(models)), budget_s, chosen, dtypes)
     meta = found.meta() | {"command": command, "budget_s": budget_s, "families": list(chosen)}
-    meta["keep_disturbed"] = keep_disturbed
+    meta |= {"keep_disturbed": keep_disturbed, "models": list(models)}
     left_out = LeftOut(lambda line: print(line, file=sys.stderr))
     left_out.by_plan(planned)
     with RowsFile(path, meta) as file:

@@ -14,28 +14,14 @@ import torch
 
 from ctxsim.measure.copies import Blocks, piece_sets
 from ctxsim.measure.devices import Device
-from ctxsim.measure.operands import in_turn, noise
+from ctxsim.measure.plain_copy import copy_plain
 from ctxsim.measure.plan import LEAST_RUNS
 from ctxsim.measure.points import Point
+from ctxsim.measure.products import Products
 from ctxsim.measure.rotation import rotation
 from ctxsim.measure.timing import Timing, timing_of
 
 RUNS = 4 * LEAST_RUNS
-WIDTH = 2_048
-
-
-class Products:
-    """Products of one row with weights that come from memory, as an engine that decodes has them."""
-
-    def __init__(self, device: Device) -> None:
-        self._row = noise((1, WIDTH), "fp32", device.torch)
-        shape = (WIDTH, WIDTH)
-        made = in_turn(lambda: noise(shape, "fp32", device.torch), 4.0 * WIDTH * WIDTH, device.cache_bytes)
-        self._weights = cycle(made)
-
-    def one(self) -> None:
-        """The next product."""
-        torch.mm(self._row, next(self._weights).t())
 
 
 def timing(point: Point, device: Device) -> Timing:
@@ -60,5 +46,5 @@ def _copy_s(sources: Blocks, targets: Blocks) -> float:
     with torch.inference_mode():
         start_s = time.perf_counter()
         for target, source in zip(targets, sources, strict=True):
-            target.copy_(source)
+            copy_plain(target, source)
         return time.perf_counter() - start_s

@@ -12,7 +12,7 @@ from ctxsim.measure.guesses import Guess, guess_of
 from ctxsim.measure.order import coarse_to_fine, shared
 from ctxsim.measure.points import VALUE_BYTES, Family, Point
 from ctxsim.measure.rotation import rotation
-from ctxsim.measure.shapes import gemm_shapes, head_shapes, norm_widths
+from ctxsim.measure.shapes import gemm_shapes, gemm_shapes_of, head_shapes, head_shapes_of, norm_widths
 
 LEAST_RUNS = 5
 """Runs of a point, at least."""
@@ -52,7 +52,10 @@ _LOOP_SEQUENCES = tuple(2**i for i in range(7))
 _PREFILLS = (1, 4)
 _SIZES_BYTES = tuple(4**i for i in range(6, 16))
 _BLOCK_BYTES = tuple(4**i for i in range(6, 13))
-_BLOCKS = (4**2, 4**4, 4**6)
+_BLOCKS = (4, 4**2, 4**4, 4**6)
+
+SOONER_LEVELS = 2
+"""By so many levels the shapes of models that are asked for come sooner."""
 
 LEAST_WIDTH = 512
 MOST_WEIGHTS = 2**25
@@ -67,12 +70,16 @@ MOST_BLOCKS_BYTES = 4**15
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the plan has to know of a device: "cuda" or "cpu", how many, last-level cache, and the threads of a CPU."""
+    """What the plan has to know of a device: "cuda" or "cpu", how many, last-level cache, and the threads of a CPU.
+
+    models: shapes of these come before all others.
+    """
 
     kind: str
     accelerators: int
     cache_bytes: int
     threads: int
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +137,9 @@ def plan(subject: Subject, budget_s: float, families: Sequence[Family], dtypes: 
 
 def _gemms(subject: Subject) -> Grid:
     """Tokens by matrix by number format."""
-    if subject.kind == "cpu":
-        grid = coarse_to_fine(_CPU_TOKENS, _served_shapes())
-    else:
-        grid = coarse_to_fine(_TOKENS, gemm_shapes())
+    tokens, shapes = (_CPU_TOKENS, _served_shapes()) if subject.kind == "cpu" else (_TOKENS, gemm_shapes())
+    grid: Grid = coarse_to_fine(tokens, shapes)
+    grid = _first(gemm_shapes_of(subject.models), grid, lambda shape: coarse_to_fine(tokens, [shape]))
     return _by_dtype(subject, grid, lambda dtype, m, shape: Point("gemm", dtype, m=m, n=shape[0], k=shape[1]))
 
 
@@ -146,7 +152,7 @@ def _prefills(subject: Subject) -> Grid:
     """Prompts and chunks of them after a past, by heads; windows are not among what torch's kernels can do."""
     grid = [
         (level, (heads, new, past, batch))
-        for level, (heads, new, past, batch) in coarse_to_fine(head_shapes(), _NEW_TOKENS, _PAST_TOKENS, _PREFILLS)
+        for level, (heads, new, past, batch) in _by_heads(subject, _NEW_TOKENS, _PAST_TOKENS, _PREFILLS)
         if batch * max(new, past) <= MOST_CONTEXT_TOKENS
     ]
     return _by_dtype(subject, grid, _attention("prefill_attention"), formats=1 if subject.kind == "cuda" else 2)
@@ -156,10 +162,23 @@ def _decodes(subject: Subject) -> Grid:
     """One new token each of several sequences, by heads and context."""
     grid = [
         (level, (heads, 1, context - 1, batch))
-        for level, (heads, context, batch) in coarse_to_fine(head_shapes(), _CONTEXTS, _SEQUENCES)
+        for level, (heads, context, batch) in _by_heads(subject, _CONTEXTS, _SEQUENCES)
         if batch * context <= 4 * MOST_CONTEXT_TOKENS
     ]
     return _by_dtype(subject, grid, _attention("decode_attention"), formats=1 if subject.kind == "cuda" else 2)
+
+
+def _by_heads(subject: Subject, *axes: Sequence[Any]) -> Grid:
+    """Head shapes by these axes."""
+    grid = coarse_to_fine(head_shapes(), *axes)
+    return _first(head_shapes_of(subject.models), grid, lambda shape: coarse_to_fine([shape], *axes))
+
+
+def _first(shapes: Sequence[Any], grid: Grid, own: Callable[[Any], Grid]) -> Grid:
+    """The grid after the shapes' own grids, whose levels are of their other axes alone; nothing twice."""
+    asked = [(max(0, level - SOONER_LEVELS), values) for shape in shapes for level, values in own(shape)]
+    values_asked = {values for _, values in asked}
+    return _merged([asked, [(level, values) for level, values in grid if values not in values_asked]])
 
 
 def _attention(family: Family) -> Callable[..., Point]:
@@ -179,7 +198,7 @@ def _copies(subject: Subject) -> Grid:
         return _merged(
             [
                 _whole("device", pinned=False), _blocked("device", pinned=False),
-                _whole("device", pinned=False, beside="gemm"),
+                _whole("device", pinned=False, beside="gemm"), _blocked("device", pinned=False, beside="gemm"),
             ]
         )  # fmt: skip
     return _merged(
@@ -196,9 +215,9 @@ def _whole(direction: Any, *, pinned: bool = True, beside: Any = "nothing") -> G
     return [(level, _copy(direction, pinned, beside, size, 1)) for level, (size,) in coarse_to_fine(_SIZES_BYTES)]
 
 
-def _blocked(direction: Any, *, pinned: bool = True) -> Grid:
+def _blocked(direction: Any, *, pinned: bool = True, beside: Any = "nothing") -> Grid:
     return [
-        (level, _copy(direction, pinned, "nothing", size, count))
+        (level, _copy(direction, pinned, beside, size, count))
         for level, (size, count) in coarse_to_fine(_BLOCK_BYTES, _BLOCKS)
         if size * count <= MOST_BLOCKS_BYTES
     ]

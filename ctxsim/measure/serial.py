@@ -1,6 +1,8 @@
 """Attention of several sequences as the torch engine computes it on a CPU: each in a call of its own.
 
-What lies around the calls belongs to them: where a sequence's KV is found, and where its outputs go.
+What lies around the calls belongs to them: where a sequence's KV is found, and where its outputs go. Every run comes
+after a product of as many rows, as in a pass: on one processor the first call after a product of more than one row took
+0.13 ms longer than one after another call (0.34 instead of 0.21 ms at 1,520 tokens, 16 heads of 64 and 4 KV heads).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from ctxsim.measure.devices import Device
 from ctxsim.measure.operands import in_turn, noise
 from ctxsim.measure.points import Point
+from ctxsim.measure.products import Products
 from ctxsim.measure.timing import Call, Work
 from ctxsim.measure.windows import Masks, Part, Reach, each_attention
 
@@ -27,4 +30,5 @@ def attention(point: Point, device: Device) -> Work:
         kept = noise((point.batch * total, 2, point.kv_heads, point.head_dim), point.kv_dtype, device.torch)
         return lambda: each_attention(reach, queries, kept, parts, masks).view(shape)
 
-    return Work(in_turn(one, point.touched_bytes, device.cache_bytes))
+    products = Products(device, point.batch * new)
+    return Work(in_turn(one, point.touched_bytes, device.cache_bytes), before=products.one)

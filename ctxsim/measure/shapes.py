@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ctxsim.spec.families.blocks import GATED
 from ctxsim.spec.model import Attention, Layer, ModelSpec
@@ -22,13 +22,24 @@ SMALL_HEADS = ((8, 2, 64), (16, 16, 64))
 """Query heads, KV heads and head size of small geometries."""
 
 
+def gemm_shapes_of(models: Sequence[str]) -> list[tuple[int, int]]:
+    """Distinct (n, k) of these models' matrices, whole, ascending in weights."""
+    return _ascending({matrix for name in models for matrix in _matrices(load_model(name), 1)})
+
+
+def head_shapes_of(models: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Distinct (query heads, KV heads, head size) of these models, whole, ascending in query heads."""
+    found = {mixer for name in models for mixer in _attentions(load_model(name))}
+    return sorted({(mixer.num_heads, mixer.num_kv_heads, mixer.qk_head_dim) for mixer in found})
+
+
 def gemm_shapes() -> list[tuple[int, int]]:
     """Distinct (n, k): outputs and inputs of every dense matrix on one device, ascending in weights."""
     shapes = {(width, width) for width in SQUARES}
     for name in GEMM_MODELS:
         model = load_model(name)
         shapes |= {cut for shards in SHARDS for cut in _matrices(model, shards)}
-    return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
+    return _ascending(shapes)
 
 
 def head_shapes() -> list[tuple[int, int, int]]:
@@ -42,6 +53,10 @@ def head_shapes() -> list[tuple[int, int, int]]:
                 if mixer.num_kv_heads % shards == 0
             }
     return sorted(shapes)
+
+
+def _ascending(shapes: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
 
 
 def norm_widths() -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from ctxsim.engine import HBM, Move
+from ctxsim.measure.plain_copy import copy_plain
 from ctxsim.units import parse
 
 POLL_S = parse("100 us", "seconds")
@@ -93,7 +94,7 @@ class ThreadCopier:
     def _copy(self, move: Move, pieces: Pieces, ordered_s: float) -> Copied:
         start_s = self._now()
         for target, source in pieces:
-            target.copy_(source)
+            copy_plain(target, source)
         return Copied(move, len(pieces), ordered_s, start_s, self._now())
 
 

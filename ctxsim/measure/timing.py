@@ -43,11 +43,13 @@ class Work:
     """What is timed: calls that do the same to different operands, taken in turn so that no cache has them.
 
     capturable: whether a graph can hold them, so that short kernels are timed without the host that issues them.
+    before: on a CPU, what is called before every timed call, each of which is a run of its own then.
     """
 
     calls: Sequence[Call]
     capturable: bool = True
     background: Background | None = None
+    before: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def _runs(work: Work, kind: str) -> _Runs:
     """After the warm-up: on the host's clock, on the device's, or on the device's with the calls in a graph."""
     calls = cycle(work.calls)
     call_s = _warm_up(calls, kind)
+    if work.before is not None:
+        return _EachAfter(calls, work.before)
     together = math.ceil(RUN_S / max(call_s, RUN_S / MOST_CALLS_A_RUN))
     if kind == "cpu":
         return _HostRuns(calls, together)
@@ -126,6 +130,22 @@ class _HostRuns:
         for _ in range(self._together):
             next(self._calls)()
         return (time.perf_counter() - start_s) / self._together
+
+
+class _EachAfter:
+    """Runs of one call on the host's clock, each after something else."""
+
+    def __init__(self, calls: Iterator[Call], before: Call) -> None:
+        self._calls, self._before = calls, before
+
+    def take(self, count: int) -> list[float]:
+        return [self._one() for _ in range(count)]
+
+    def _one(self) -> float:
+        self._before()
+        start_s = time.perf_counter()
+        next(self._calls)()
+        return time.perf_counter() - start_s
 
 
 class _DeviceRuns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, takewhile
 
 import pytest
@@ -171,3 +172,23 @@ def test_only_the_formats_asked_for():
     planned = plan(CPU, 60.0, FAMILIES, ["fp32"])
     assert {point.dtype for point in planned.points} == {"fp32", ""}
     assert {point.family for point in planned.points} == set(FAMILIES) - {"all_reduce"}
+
+
+# Models that are asked for
+
+
+@pytest.mark.parametrize("machine", [CPU, GPU])
+def test_shapes_of_a_model_that_is_asked_for_come_before_others(machine):
+    """Yi-34B's heads and matrices are in any plan, far down; asked for, a short budget reaches them."""
+    asked = replace(machine, models=("yi-34b-200k",))
+    shapes = {(9216, 7168), (7168, 7168), (40960, 7168), (7168, 20480), (64000, 7168)}
+    families = ("gemm", "decode_attention", "prefill_attention")
+
+    def share(subject: Subject) -> float:
+        found = plan(subject, 300.0, families).points[:200]
+        return sum((p.n, p.k) in shapes or (p.heads, p.kv_heads) == (56, 8) for p in found) / 200
+
+    assert share(asked) > max(0.3, 2 * share(machine))
+    points = plan(asked, 1e9, families).points
+    assert len(points) == len(set(points))
+    assert set(plan(machine, 1e9, families).points) <= set(points)
