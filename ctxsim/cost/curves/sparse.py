@@ -26,7 +26,6 @@ from ctxsim.cost.curves.latent import module_s
 from ctxsim.cost.curves.values import HALF_BYTES, JOINED, Seconds, Sizes, causal_pairs, joined_s
 from ctxsim.spec.calibration import Fit
 
-
 HEADS = 64
 """Query heads of a block (FlashMLA's sparse kernels, github.com/deepseek-ai/FlashMLA: B_H)."""
 
