@@ -35,6 +35,6 @@ def past_growths(form: Form, device: Device, variant: str, rows: pd.DataFrame) -
 
 def _growth(chunks: pd.DataFrame, spread: float) -> float:
     """The least growth whose band holds nine in ten of these chunks; none where the spread itself does."""
-    distance = np.log(chunks["context_tokens"] / chunks["new_tokens"]).to_numpy(float)
+    distance = np.log((chunks["context_tokens"] / chunks["new_tokens"]).to_numpy(float))
     needed = np.sort((np.abs(errors_of_predictions(chunks)) / BAND - spread) / distance)
     return max(0.0, float(needed[min(ceil(COVERED * (len(needed) + 1)), len(needed)) - 1]))

@@ -142,7 +142,8 @@ class CalibrationFile(Spec):
     @model_validator(mode="after")
     def _cited(self) -> Self:
         for fit in self.fits:
-            named = {**fit.coefficients, **{f"past_growths.{i}": growth for i, growth in enumerate(fit.past_growths)}}
+            named: dict[str, Coefficient | PastGrowth] = dict(fit.coefficients)
+            named |= {f"past_growths.{i}": growth for i, growth in enumerate(fit.past_growths)}
             for name, one in named.items():
                 if one.source not in self.sources:
                     place = f"{fit.family} {fit.variant}, {name}"

@@ -212,7 +212,7 @@ def test_chunked_prompts_have_wider_intervals_than_whole_ones() -> None:
     of = replace(of, calibration=replace(of.calibration, fits=fits))
     found = []
     for chunk in (50_000, 8192, 256):
-        served = replace(of, serving=replace(of.serving, max_num_batched_tokens=chunk))
+        served = replace(of, serving=of.serving.model_copy(update={"max_num_batched_tokens": chunk}))
         found.append(family_spreads(served, 50_000)["prefill_attention"])
     assert found[0] == 0.05
     assert found[1:] == pytest.approx([0.05 + 0.03 * log(50_000 / 8192), 0.05 + 0.2 * log(50_000 / 256)])

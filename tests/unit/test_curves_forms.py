@@ -263,9 +263,9 @@ def test_sparse_attention_stops_growing_in_selected_tokens_and_goes_on_scoring()
 
 def test_the_indexer_of_one_token_reads_its_keys_whatever_the_heads():
     """Few heads are no faster than reading a byte a value and a scale for each key."""
-    few, many = (sparse_index_s(DEVICE, fit("sparse_attention"), 8, 1, 1e5, heads, 128) for heads in (1, 64))
+    few, many = (sparse_index_s(DEVICE, fit("sparse_attention"), 8, 1, 1e5, heads, 128) for heads in (1, 16))
     assert few == pytest.approx(8 * 100_001 * 132 / (0.7 * 2e12), rel=1e-3)
-    assert many < 2 * few
+    assert many == pytest.approx(few, rel=0.05)
 
 
 def test_what_one_query_selected_is_walked_by_one_block():
@@ -282,12 +282,13 @@ def test_what_one_query_selected_is_walked_by_one_block():
 
 def test_latent_decode_of_attention_alone_runs_in_waves_beside_the_launches():
     """16 heads of a quarter of a context on each of 100 units: 25 sequences take what one does, 26 twice as long."""
-    alone = replace(fit("latent_decode"), variant="attention-bf16-bf16")
+    found = FITS["latent_decode"] | {"hbm_ratio": 100.0}
+    alone = replace(fit("latent_decode"), variant="attention-bf16-bf16", coefficients=tuple(found.items()))
     one, full, more = (latent_decode_core_s(DEVICE, alone, n, 1e6, 16, 512, 64) for n in (1, 25, 26))
     walk_s = 1e6 / 4 * 16 * 2 * (2 * 512 + 64) / (0.5 * 300e12 / 100)
     assert one == pytest.approx(joined_s(1e-4, walk_s, 3) - 1e-4, rel=1e-3)
-    assert full == pytest.approx(one, rel=0.2)
-    assert more > 1.6 * one
+    assert full == pytest.approx(one, rel=0.01)
+    assert more == pytest.approx(2 * one, rel=0.03)
     hidden = latent_decode_core_s(DEVICE, alone, 1, 1000, 16, 512, 64)
     assert hidden < 0.1 * 1e-4
 

@@ -88,7 +88,5 @@ def test_chunks_after_a_past_are_warned_of_where_only_whole_prompts_were_measure
 
 
 def test_inside_nothing_is_said_of_ranges() -> None:
-    within = scenario_of(
-        fidelity="calibrated", workload__document_tokens=10_000, serving__max_num_batched_tokens=16_384
-    )
+    within = scenario_of(fidelity="calibrated", workload__document_tokens=7_000, serving__max_num_batched_tokens=8192)
     assert not [text for text in _warnings(validity(subject_of(within))) if "measured, " in text]
