@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ctxsim.calibrate import frames
 from ctxsim.calibrate.form import Fitted, Form, fit_form
 from ctxsim.calibrate.leave_out import DECADE, OCTAVE, Judged, beyond_predictions, judge, shorter
+from ctxsim.calibrate.pasts import past_growths
 from ctxsim.calibrate.plans import Loan, Part, Plan, plan_of
 from ctxsim.cost.curves import Device
-from ctxsim.spec.calibration import SCHEMA, Axis, CalibrationFile, Coefficient, FitFile, Grid, Range, read_calibration
+from ctxsim.spec.calibration import (
+    SCHEMA,
+    Axis,
+    CalibrationFile,
+    Coefficient,
+    FitFile,
+    Grid,
+    PastGrowth,
+    Range,
+    read_calibration,
+)
 from ctxsim.spec.hardware import load_hardware
 
 _DIGITS = 6
@@ -22,6 +34,9 @@ EVALUATED = (
     "predicted_s", "band_ratio", "in_range",
 )  # fmt: skip
 """Columns of ``evaluate``."""
+
+WHOLE_PROMPTS = ("prefill_attention", "latent_prefill")
+"""Families of prompts, of which tables without pasts say nothing of chunks after one."""
 
 
 def fit_tables(folder: Path, name: str) -> CalibrationFile:
@@ -35,12 +50,12 @@ def fit_tables(folder: Path, name: str) -> CalibrationFile:
 def fit_plan(plan: Plan, folder: Path, name: str, made_with: str) -> CalibrationFile:
     """The calibration of a plan whose tables lie below a folder; ``made_with``: the command, as the file says it."""
     device = Device.of(load_hardware(plan.hardware))
-    fits = []
+    fits, growths = [], _past_growths(plan, folder)
     for part, variant, rows in _variants(plan, folder):
         fitted = fit_form(part.form, device, variant, rows)
         judged, _ = judge(part.form, device, variant, rows)
-        fits.append(_fit_file(part, fitted, judged))
-    fits += [fit for loan in plan.loans for fit in _borrowed(loan)]
+        fits.append(_fit_file(part, fitted, judged, growths if part.form.family in WHOLE_PROMPTS else ()))
+    fits += [fit for loan in plan.loans for fit in _borrowed(loan, fits)]
     contents = {
         "schema": SCHEMA,
         "name": name,
@@ -110,7 +125,19 @@ def _banded(judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.rename(columns={"seconds": "measured_s"}).assign(band_ratio=band)
 
 
-def _fit_file(part: Part, fitted: Fitted, judged: Judged) -> FitFile:
+def _past_growths(plan: Plan, folder: Path) -> tuple[PastGrowth, ...]:
+    """What a past adds to the spread of prompts, from the plan that has measured it; () where ours has pasts itself."""
+    if plan.pasts is None:
+        return ()
+    name, source = plan.pasts
+    theirs = plan_of(name)
+    device = Device.of(load_hardware(theirs.hardware))
+    part, variant, rows = next(_variants(theirs, folder, WHOLE_PROMPTS))
+    found = past_growths(part.form, device, variant, rows)
+    return tuple(PastGrowth(from_tokens=n, growth_ratio=_rounded(growth), source=source) for n, growth in found.items())
+
+
+def _fit_file(part: Part, fitted: Fitted, judged: Judged, growths: tuple[PastGrowth, ...]) -> FitFile:
     """The fit as the calibration's file has it."""
     fit = fitted.fit
     axes = tuple(Axis(name=name, knots=knots) for name, knots in fit.axes)
@@ -128,18 +155,23 @@ def _fit_file(part: Part, fitted: Fitted, judged: Judged) -> FitFile:
         rows=fitted.rows,
         spread_ratio=_rounded(judged.spread_ratio),
         spread_growth_ratio=_rounded(judged.spread_growth_ratio),
+        past_growths=growths,
         left_out=part.form.left_out,
         grid=Grid(axes=axes, values=fit.values) if axes else None,
     )
 
 
-def _borrowed(loan: Loan) -> Iterator[FitFile]:
+def _borrowed(loan: Loan, ours: Sequence[FitFile]) -> Iterator[FitFile]:
     """Fits of the other calibration under our variants, standard errors and spread as they are there."""
     theirs = {(fit.family, fit.variant): fit for fit in read_calibration(loan.calibration).fits}
-    for ours, variant in loan.variants:
+    for name, variant in loan.variants:
         fit = theirs[loan.family, variant]
-        cited = {name: c.model_copy(update={"source": loan.source}) for name, c in fit.coefficients.items()}
-        changes = {"variant": ours, "coefficients": cited, "borrowed_from": loan.calibration}
+        found = dict(fit.coefficients)
+        changes: dict[str, Any] = {"variant": name, "borrowed_from": loan.calibration}
+        if loan.streams_as is not None:
+            reader = next(one for one in ours if (one.family, one.variant) == loan.streams_as)
+            found["hbm_ratio"], changes["grid"] = reader.coefficients["hbm_ratio"], None
+        changes["coefficients"] = {key: c.model_copy(update={"source": loan.source}) for key, c in found.items()}
         yield fit.model_copy(update=changes)
 
 

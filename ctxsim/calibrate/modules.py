@@ -20,8 +20,12 @@ _GEMM_DTYPES = {"bfloat16": "bf16", "fp8_block": "fp8"}
 
 
 def read_latent_decode(folder: Path) -> pd.DataFrame:
-    """Latent attention of DeepSeek-V3, one new token a sequence; variants as of prefill."""
+    """Latent attention of DeepSeek-V3, one new token a sequence; variants as of prefill.
+
+    Of attention alone, a single head is another kernel's (decode_attention_fwd_normal of vLLM), and no model's of ours.
+    """
     rows = _latent(folder, "generation", "step", "past_tokens")
+    rows = rows[(rows["what"] == MODULE) | (rows["heads"] > 1)]
     return _framed(rows, "latent_decode", "deepseek-v3", new_tokens=1.0)
 
 

@@ -65,11 +65,21 @@ _AICONFIGURATOR = (
     "NVIDIA aiconfigurator, github.com/ai-dynamo/aiconfigurator at 095f58a5 (2026-08-21), measured kernel tables, "
 )
 _VIDUR = "Microsoft Vidur, github.com/microsoft/vidur at 7d475133, measured profiles of "
+_RTX = (
+    "LLMServingSim, github.com/casys-kaist/LLMServingSim at 5daddb21, measured profile of an RTX PRO 6000 Blackwell "
+    "Server Edition, vLLM 0.19, CUDA 13.0 (2026-04-24), Llama-3.1-8B in bf16, one accelerator"
+)
 _SMALL_KERNELS = (
     f"{_VIDUR}Meta-Llama-3-8B and 70B on an A100: each kernel's own time, one by one; the gaps between kernels of a "
     "CUDA graph are not in it"
 )
-_BORROWED = tuple((name, name) for name in ("embedding", "norm", "add", "rotary", "activation"))
+_BORROWED = tuple((name, name) for name in ("embedding", "norm", "rotary", "activation"))
+_STREAMED = (
+    f"Start of each kernel: {_RTX} (small kernels as vLLM joins and vectorises them now). Bytes at the share of the "
+    "bandwidth that reading keys and values reaches on this device: on the RTX the activation of 176 MB, more than its "
+    "on-chip cache, reaches 1.04 of it, and on an A100 Vidur's residual sums reach more (0.89) than keys and values "
+    "do (0.78)"
+)
 # vLLM writes new keys and values to the cache in a kernel of its own since 0.15 (pull request 25954); before that the
 # attention tables have it. It was not timed alone anywhere here: it moves rows of heads as the rotary embedding does.
 
@@ -94,18 +104,24 @@ class Part:
 class Loan:
     """Fits of another calibration, for what a device's own tables have none of: coefficients as they are.
 
-    variants: ours and theirs. source: to cite, which also says what is known of how far they apply here.
+    variants: ours and theirs. source: to cite, which also says what is known of how far they apply here. streams_as: of
+    small kernels the family and variant of ours, bound by memory alone, whose share of the bandwidth takes the place of
+    theirs and of their grid: on-chip caches differ.
     """
 
     calibration: str
     family: Family
     variants: tuple[tuple[str, str], ...]
     source: str
+    streams_as: tuple[Family, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One calibration: the profile it is of, the folder of its tables, its parts and sources, and what it borrows."""
+    """One calibration: the profile it is of, the folder of its tables, its parts and sources, and what it borrows.
+
+    pasts: the name of a plan whose prompts have pasts, and the source to cite, where its own have none.
+    """
 
     hardware: str
     folder: str
@@ -113,6 +129,7 @@ class Plan:
     parts: tuple[Part, ...]
     sources: dict[str, str]
     loans: tuple[Loan, ...] = ()
+    pasts: tuple[str, str] | None = None
 
 
 def _kernels(source: str, *more: Part) -> tuple[Part, ...]:
@@ -139,8 +156,10 @@ PLANS = {
             "vllm": f"{_AICONFIGURATOR}a100_sxm, vLLM 0.14, NCCL 2.27",
             "sglang": f"{_AICONFIGURATOR}a100_sxm, SGLang 0.5.10",
             "vidur": _SMALL_KERNELS,
+            "pasts": _RTX,
         },
-        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", _BORROWED, "vidur"),),
+        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", (*_BORROWED, ("add", "add")), "vidur"),),
+        pasts=("rtx-pro-6000-vllm", "pasts"),
     ),
     "h200-sxm-vllm": Plan(
         hardware="h200-sxm",
@@ -155,8 +174,21 @@ PLANS = {
             Part(decode.WINDOWED_FORM, tables.read_windowed_decode, "vllm"),
             Part(prefill.FORM, tables.read_windowed_prefill, "vllm"),
         ),
-        sources={"vllm": f"{_AICONFIGURATOR}h200_sxm, vLLM 0.24, NCCL 2.29", "vidur": _SMALL_KERNELS},
-        loans=(Loan("a100-80gb-sxm-vidur", "elementwise", (*_BORROWED, ("kv_store", "rotary")), "vidur"),),
+        sources={
+            "vllm": f"{_AICONFIGURATOR}h200_sxm, vLLM 0.24, NCCL 2.29",
+            "small": _STREAMED,
+            "pasts": _RTX,
+        },
+        loans=(
+            Loan(
+                "rtx-pro-6000-vllm",
+                "elementwise",
+                (*_BORROWED, ("kv_store", "rotary")),
+                "small",
+                streams_as=("decode_attention", "bf16-128"),
+            ),
+        ),
+        pasts=("rtx-pro-6000-vllm", "pasts"),
     ),
     "a100-80gb-sxm-vidur": Plan(
         hardware="a100-80gb-sxm",
@@ -186,9 +218,7 @@ PLANS = {
             Part(mixed.FORM, llmservingsim.read_mixed, "vllm"),
         ),
         sources={
-            "vllm": "LLMServingSim, github.com/casys-kaist/LLMServingSim at 5daddb21, measured profile of an RTX "
-            "PRO 6000 Blackwell Server Edition, vLLM 0.19, CUDA 13.0 (2026-04-24), Llama-3.1-8B in bf16, one "
-            "accelerator",
+            "vllm": _RTX,
         },
     ),
 }  # fmt: skip

@@ -27,7 +27,13 @@ def _seconds(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
 FORM = Form(
     family="sparse_attention",
     seconds=_seconds,
-    starts=(*MODULE_STARTS, Start("index_ratio", 0.3, 0.001, 4.0), Start("gather_ratio", 0.5, 0.01, 20.0)),
+    starts=(
+        *MODULE_STARTS,
+        Start("index_ratio", 0.3, 0.001, 4.0),
+        Start("index_hbm_ratio", 0.8, 0.01, 1.2),
+        Start("gather_ratio", 0.5, 0.01, 20.0),
+        Start("unit_ratio", 0.7, 0.01, 200.0),
+    ),
     ranged=("batch", "context_tokens", "heads"),
     splits=by_columns("heads"),
     left_out="numbers of heads",

@@ -95,11 +95,22 @@ class Range(Spec):
     most: float
 
 
+class PastGrowth(Spec):
+    """What a spread of whole prompts grows by in chunks of so many tokens and more, for every factor of e that past and
+    new tokens together are of the new ones; measured where there were chunks after a past."""
+
+    from_tokens: Annotated[float, Field(ge=0)]
+    growth_ratio: Annotated[float, Field(ge=0)]
+    source: Text
+
+
 class FitFile(Spec):
     """One family in one variant.
 
-    spread_ratio: standard deviation of relative errors on whole shapes that were left out of the fit;
-    spread_growth_ratio: how much is added to it for every factor of e beyond the measured range, per quantity.
+    spread_ratio: standard deviation of normal errors whose band of 90 % holds as many of the errors, as shares of
+    predictions, on whole shapes that were left out of the fit; spread_growth_ratio: how much is added to it for every
+    factor of e beyond the measured range, per quantity; past_growths: and in chunks after a past, where only whole
+    prompts were measured, the longest chunks first.
     left_out: what was left out of the fit to find the spread. borrowed_from: the calibration whose fit this is, where
     the device's own tables have none.
     """
@@ -111,6 +122,7 @@ class FitFile(Spec):
     rows: Annotated[int, Field(ge=1)]
     spread_ratio: Annotated[float, Field(ge=0)]
     spread_growth_ratio: Annotated[float, Field(ge=0)]
+    past_growths: Annotated[tuple[PastGrowth, ...], BeforeValidator(_as_tuple)] = ()
     left_out: Text
     borrowed_from: Text | None = None
     grid: Grid | None = None
@@ -130,16 +142,21 @@ class CalibrationFile(Spec):
     @model_validator(mode="after")
     def _cited(self) -> Self:
         for fit in self.fits:
-            for name, coefficient in fit.coefficients.items():
-                if coefficient.source not in self.sources:
+            named: dict[str, Coefficient | PastGrowth] = dict(fit.coefficients)
+            named |= {f"past_growths.{i}": growth for i, growth in enumerate(fit.past_growths)}
+            for name, one in named.items():
+                if one.source not in self.sources:
                     place = f"{fit.family} {fit.variant}, {name}"
-                    raise FieldError("sources", f'expected the source "{coefficient.source}" of {place} here')
+                    raise FieldError("sources", f'expected the source "{one.source}" of {place} here')
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One family in one variant, as the layers above use it; see FitFile. ``scale``: times are multiplied with it."""
+    """One family in one variant, as the layers above use it; see FitFile.
+
+    scale: times are multiplied with it. past_growths: (from so many new tokens on, growth), the longest chunks first.
+    """
 
     family: str
     variant: str
@@ -151,6 +168,7 @@ class Fit:
     values: tuple[float, ...] = ()
     scale: float = 1.0
     borrowed_from: str | None = None
+    past_growths: tuple[tuple[float, float], ...] = ()
 
     def __getitem__(self, name: str) -> float:
         """The coefficient of that name."""
@@ -205,6 +223,7 @@ def fit_of(file: FitFile) -> Fit:
         axes=() if grid is None else tuple((axis.name, axis.knots) for axis in grid.axes),
         values=() if grid is None else grid.values,
         borrowed_from=file.borrowed_from,
+        past_growths=tuple((growth.from_tokens, growth.growth_ratio) for growth in file.past_growths),
     )
 
 

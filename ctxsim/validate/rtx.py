@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ctxsim.calibrate import frames, llmservingsim
-from ctxsim.calibrate.form import fit_form
+from ctxsim.calibrate.pasts import after_past_predictions
 from ctxsim.calibrate.plans import ONE_MODEL
+from ctxsim.calibrate.prefill import LEAST_TOKENS
 from ctxsim.cost.curves import Device
 from ctxsim.spec.hardware import load_hardware
 from ctxsim.spec.scenario import load_scenario
@@ -22,9 +23,6 @@ from ctxsim.validate.workers import Spread
 
 SCENARIO, HARDWARE, VARIANT = "rtx-pro-6000-chat", "rtx-pro-6000", "bf16-128"
 LIMITS = {"ttft_s": ("TTFT", 0.15), "tpot_s": ("TPOT", 0.05)}
-LEAST_TOKENS = 512
-"""Of a chunk: fits follow these, shorter ones run in less than a wave."""
-
 EDGES = (-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0, np.inf)
 NAMES = ("none", "up to 1/2", "1/2 to 1", "1 to 2", "2 to 4", "4 to 8", "8 to 32", "over 32")
 RUN = (
@@ -36,7 +34,8 @@ RUN = (
 PASTS = (
     "The only table at hand with chunks after a past. A fit of whole prompts alone, as those of A100 and H200 are, "
     "asked for chunks after a past that is so many times the chunk: what these fits are worth in chunked prefill of "
-    "long contexts. The shipped fit of this GPU follows the pasts."
+    "long contexts, and by how much their stated spread grows with the past. The shipped fit of this GPU follows the "
+    "pasts."
 )
 
 
@@ -49,11 +48,9 @@ def past_table(kernels: Path) -> pd.DataFrame:
     """Errors on chunks by past over new tokens, of a fit that saw whole prompts alone."""
     rows = frames.of(llmservingsim.read_prefill(kernels), "prefill_attention", VARIANT)
     device, form = Device.of(load_hardware(HARDWARE)), ONE_MODEL["prefill_attention"]
-    fit = fit_form(form, device, VARIANT, rows[rows["past_tokens"] == 0].reset_index(drop=True)).fit
     ratio = rows["past_tokens"] / rows["new_tokens"]
-    found = rows.assign(
+    found = after_past_predictions(form, device, VARIANT, rows).assign(
         measured_s=rows["seconds"],
-        predicted_s=form.seconds(device, fit, rows),
         band_ratio=np.nan,
         chunk=np.where(rows["new_tokens"] >= LEAST_TOKENS, f"{LEAST_TOKENS} tokens and more", "shorter"),
         past_over_new=pd.cut(ratio, list(EDGES), labels=list(NAMES)),

@@ -27,7 +27,7 @@ FITS: dict[str, dict[str, float]] = {
     },
     "latent_decode": MODULE | {"hbm_ratio": 0.7},
     "latent_prefill": MODULE | {"launch_s": 8e-5},
-    "sparse_attention": MODULE | {"index_ratio": 0.3, "gather_ratio": 0.5},
+    "sparse_attention": MODULE | {"index_ratio": 0.3, "index_hbm_ratio": 0.8, "gather_ratio": 0.5, "unit_ratio": 0.7},
     "linear_attention": {"launch_s": 5e-6, "unit_ratio": 0.1, "hbm_ratio": 0.6},
     "experts": {
         "launch_s": 3e-5, "expert_s": 1e-8, "padding_rows": 10.0, "flop_ratio": 0.5, "hbm_ratio": 0.8,

@@ -18,10 +18,10 @@ from ctxsim.calibrate.leave_out import (
     OCTAVE,
     Judged,
     beyond_predictions,
+    errors_of_predictions,
     judge,
     left_out_predictions,
     log_beyond,
-    relative_errors,
     shorter,
     spread_ratio,
 )
@@ -144,7 +144,7 @@ def test_left_out_shapes_are_predicted_by_what_is_left():
         == [f"moved_bytes of 1e{power} to 1e{power + 1}" for power in (4, 5, 6, 7, 8)]
         + ["moved_bytes of 1e9 to 1e10"][: 0 if rows["moved_bytes"].max() < 1e9 else 1]
     )
-    assert np.abs(relative_errors(predictions)).max() < 0.01
+    assert np.abs(errors_of_predictions(predictions)).max() < 0.01
     ends = predictions[predictions["split"] == "moved_bytes of 1e4 to 1e5"]
     assert not ends["in_range"].any()
 
@@ -155,14 +155,25 @@ def test_rows_that_differ_from_their_neighbours_are_not_used_to_predict_themselv
     rows.loc[rows["n"] == 3072, "seconds"] *= 2
     predictions = left_out_predictions(replace(gemm.FORM, axes=()), DEVICE, "bf16", rows)
     odd = predictions[(predictions["split"] == "hidden size 3072") & (predictions["n"] == 3072)]
-    assert relative_errors(odd).mean() == pytest.approx(-0.5, abs=0.08)
+    assert errors_of_predictions(odd).mean() == pytest.approx(1.0, abs=0.3)
 
 
 def test_bands_grow_beyond_what_was_measured():
     judged, within = judge(elementwise.FORM, DEVICE, "bf16", line_rows(noise=0.05))
-    assert judged.spread_ratio == pytest.approx(np.sqrt((relative_errors(within) ** 2).mean()))
+    covered = (np.abs(errors_of_predictions(within)) <= judged.band_ratio(np.zeros(len(within)))).mean()
+    assert 0.9 <= covered <= 0.9 + 2 / len(within)
     assert judged.spread_growth_ratio > 0
     assert Judged(0.1, 0.02).band_ratio(np.array([0.0, 2.0])) == pytest.approx([0.1 * BAND, 0.14 * BAND])
+
+
+def test_a_band_is_that_of_nine_in_ten_errors_whatever_the_others_are():
+    """Shares of predictions, as bands are; the ceil(0.9 (n + 1))th of n, of few the largest."""
+    nine = pd.DataFrame({"seconds": [1.1, 0.9] * 4 + [1.2], "predicted_s": 1.0})
+    assert BAND * spread_ratio(nine) == pytest.approx(0.2)
+    many = pd.DataFrame({"seconds": [1.1, 0.9] * 10 + [50.0], "predicted_s": 1.0})
+    assert BAND * spread_ratio(many) == pytest.approx(0.1)
+    short = pd.DataFrame({"seconds": [1.0, 1.0], "predicted_s": [0.5, 2.0]})
+    assert BAND * spread_ratio(short) == pytest.approx(1.0)
 
 
 def test_distance_from_what_was_measured_is_logarithmic_and_adds_up():

@@ -148,21 +148,52 @@ def test_attention_without_its_module_counts_the_up_projection_alone(tmp_path):
     assert (row["variant"], row["projection_weights"]) == ("attention-bf16-bf16", 512 * 128 * (128 + 128))
 
 
-@pytest.mark.parametrize("name", ["a100-80gb-sxm-vllm", "h200-sxm-vllm"])
-def test_small_kernels_are_those_of_another_calibration_and_say_so(name):
+def borrowed(name):
+    """The small kernels of a calibration that come from another one, by variant."""
+    return {fit.variant: fit for fit in read_calibration(name).fits if fit.borrowed_from}
+
+
+def test_small_kernels_of_the_a100_are_those_of_its_other_calibration_and_say_so():
     """Coefficients, errors and spread as they are there; the source cited is of this file."""
     lender = {fit.variant: fit for fit in read_calibration("a100-80gb-sxm-vidur").fits if fit.family == "elementwise"}
-    file = read_calibration(name)
-    lent = {fit.variant: fit for fit in file.fits if fit.borrowed_from}
-    assert set(lent) == {*lender} | ({"kv_store"} if name.startswith("h200") else set())
+    file, lent = read_calibration("a100-80gb-sxm-vllm"), borrowed("a100-80gb-sxm-vllm")
+    assert set(lent) == set(lender)
     for variant, fit in lent.items():
-        theirs = lender["rotary" if variant == "kv_store" else variant]
         assert fit.borrowed_from == "a100-80gb-sxm-vidur"
-        assert fit.spread_ratio == theirs.spread_ratio
+        assert fit.spread_ratio == lender[variant].spread_ratio
         assert {n: (c.value, c.error) for n, c in fit.coefficients.items()} == {
-            n: (c.value, c.error) for n, c in theirs.coefficients.items()
+            n: (c.value, c.error) for n, c in lender[variant].coefficients.items()
         }
         assert all("Vidur" in file.sources[c.source] for c in fit.coefficients.values())
+
+
+def test_small_kernels_of_the_h200_start_as_vllm_s_do_and_stream_as_its_own_decode_attention():
+    """Nothing of another device's cache: no grid, and the bandwidth that the H200 itself reaches."""
+    lender = {fit.variant: fit for fit in read_calibration("rtx-pro-6000-vllm").fits if fit.family == "elementwise"}
+    file, lent = read_calibration("h200-sxm-vllm"), borrowed("h200-sxm-vllm")
+    reader = next(fit for fit in file.fits if (fit.family, fit.variant) == ("decode_attention", "bf16-128"))
+    assert set(lent) == {"embedding", "norm", "rotary", "activation", "kv_store"}
+    for variant, fit in lent.items():
+        theirs = lender["rotary" if variant == "kv_store" else variant]
+        assert fit.borrowed_from == "rtx-pro-6000-vllm"
+        assert fit.grid is None
+        assert fit.spread_ratio == theirs.spread_ratio
+        assert fit.coefficients["launch_s"].value == theirs.coefficients["launch_s"].value
+        assert fit.coefficients["hbm_ratio"].value == reader.coefficients["hbm_ratio"].value
+        assert all("RTX PRO 6000" in file.sources[c.source] for c in fit.coefficients.values())
+
+
+@pytest.mark.parametrize("name", ["a100-80gb-sxm-vllm", "h200-sxm-vllm"])
+def test_prompts_say_what_a_past_adds_to_their_spread_and_who_measured_it(name):
+    file = read_calibration(name)
+    for fit in file.fits:
+        if fit.family in ("prefill_attention", "latent_prefill"):
+            long, short = fit.past_growths
+            assert (long.from_tokens, short.from_tokens) == (512, 0)
+            assert 0 < long.growth_ratio < short.growth_ratio
+            assert "RTX PRO 6000" in file.sources[long.source]
+        else:
+            assert fit.past_growths == ()
 
 
 def test_unknown_calibrations_are_refused_with_the_nearest(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from math import exp
+from math import exp, log
 
 import numpy as np
 import pytest
@@ -193,6 +193,29 @@ def test_beyond_the_measured_range_the_band_grows() -> None:
     assert beyond(decode, context_tokens=131_072, m=1) == 0
     assert beyond(decode, context_tokens=131_072 * exp(2), m=8192 * exp(1)) == pytest.approx(3)
     assert spread_ratio(decode, context_tokens=131_072 * exp(2)) == pytest.approx(0.05 + 2 * 0.02)
+
+
+def test_a_past_widens_fits_of_whole_prompts_alone() -> None:
+    """By the growth of chunks of that length, for every factor of e that past and new are of the new tokens."""
+    seen, whole = fit("prefill_attention"), replace(fit("prefill_attention"), past_growths=((512, 0.03), (0, 0.2)))
+    past = 1024 * (exp(2) - 1)
+    assert spread_ratio(whole, new_tokens=1024, past_tokens=past) == pytest.approx(0.05 + 2 * 0.03)
+    assert spread_ratio(whole, new_tokens=256, past_tokens=past / 4) == pytest.approx(0.05 + 2 * 0.2)
+    assert spread_ratio(whole, new_tokens=1024, past_tokens=0) == 0.05
+    assert spread_ratio(seen, new_tokens=1024, past_tokens=past) == 0.05
+
+
+def test_chunked_prompts_have_wider_intervals_than_whole_ones() -> None:
+    of = calibrated(scenario("llama-3.1-8b", A100))
+    assert of.calibration is not None
+    fits = tuple(replace(f, past_growths=((512, 0.03), (0, 0.2))) for f in of.calibration.fits)
+    of = replace(of, calibration=replace(of.calibration, fits=fits))
+    found = []
+    for chunk in (50_000, 8192, 256):
+        served = replace(of, serving=of.serving.model_copy(update={"max_num_batched_tokens": chunk}))
+        found.append(family_spreads(served, 50_000)["prefill_attention"])
+    assert found[0] == 0.05
+    assert found[1:] == pytest.approx([0.05 + 0.03 * log(50_000 / 8192), 0.05 + 0.2 * log(50_000 / 256)])
 
 
 def test_spreads_are_those_of_the_widest_shape_and_double_for_a_guess() -> None:

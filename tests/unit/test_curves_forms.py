@@ -23,6 +23,8 @@ from ctxsim.cost.curves import (
     sparse_attention_s,
 )
 from ctxsim.cost.curves.gemm import TILES, tile_name
+from ctxsim.cost.curves.latent import latent_decode_core_s
+from ctxsim.cost.curves.sparse import sparse_core_s, sparse_index_s
 from ctxsim.cost.curves.values import causal_pairs, joined_s, touched_tokens
 from ctxsim.errors import SpecError
 from ctxsim.spec.calibration import Fit
@@ -56,7 +58,7 @@ FITS = {
     "host": {"iteration_s": 1e-3, "sequence_s": 2e-5},
     "latent_decode": MODULE | {"hbm_ratio": 0.7},
     "latent_prefill": MODULE,
-    "sparse_attention": MODULE | {"index_ratio": 0.3, "gather_ratio": 0.5},
+    "sparse_attention": MODULE | {"index_ratio": 0.3, "index_hbm_ratio": 0.7, "gather_ratio": 0.5, "unit_ratio": 0.7},
     "linear_attention": {"launch_s": 5e-6, "unit_ratio": 0.1, "hbm_ratio": 0.5},
     "experts": {
         "launch_s": 3e-5, "expert_s": 1e-8, "padding_rows": 10.0, "flop_ratio": 0.5, "hbm_ratio": 0.8,
@@ -254,8 +256,41 @@ def test_experts_read_those_that_some_token_was_sent_to():
 def test_sparse_attention_stops_growing_in_selected_tokens_and_goes_on_scoring():
     sizes = (64, 2048, 512, 64, 64, 128)
     at = [float(sparse_attention_s(DEVICE, fit("sparse_attention"), 8, 1, past, *sizes)) for past in (1e4, 2e4, 4e4)]
-    assert at[2] - at[1] == pytest.approx(2 * (at[1] - at[0]), rel=1e-6)
-    assert at[1] - at[0] == pytest.approx(8 * 1e4 * 64 * 2 * 128 / (0.3 * 300e12), rel=1e-3)
+    assert at[2] - at[1] == pytest.approx(2 * (at[1] - at[0]), rel=1e-3)
+    scored_s, read_s = 8 * 1e4 * 64 * 2 * 128 / (0.3 * 300e12), 8 * 1e4 * (128 + 4) / (0.7 * 2e12)
+    assert at[1] - at[0] == pytest.approx(joined_s(scored_s, read_s, 3), rel=1e-3)
+
+
+def test_the_indexer_of_one_token_reads_its_keys_whatever_the_heads():
+    """Few heads are no faster than reading a byte a value and a scale for each key."""
+    few, many = (sparse_index_s(DEVICE, fit("sparse_attention"), 8, 1, 1e5, heads, 128) for heads in (1, 16))
+    assert few == pytest.approx(8 * 100_001 * 132 / (0.7 * 2e12), rel=1e-3)
+    assert many == pytest.approx(few, rel=0.05)
+
+
+def test_what_one_query_selected_is_walked_by_one_block():
+    """A block of 64 heads takes one unit: as many queries as units take no longer than one, twice as many do."""
+    sizes = (2048, 512, 64)
+    slow = replace(
+        fit("sparse_attention"), coefficients=tuple({**FITS["sparse_attention"], "unit_ratio": 0.01}.items())
+    )
+    one, full, more = (sparse_core_s(DEVICE, slow, batch, 1, 1e4, 64, *sizes) for batch in (1, 100, 101))
+    assert one == pytest.approx(2048 * 64 * 2 * (2 * 512 + 64) / (0.01 * 300e12 / 100), rel=1e-3)
+    assert full == pytest.approx(one, rel=0.01)
+    assert more == pytest.approx(2 * one, rel=0.01)
+
+
+def test_latent_decode_of_attention_alone_runs_in_waves_beside_the_launches():
+    """16 heads of a quarter of a context on each of 100 units: 25 sequences take what one does, 26 twice as long."""
+    found = FITS["latent_decode"] | {"hbm_ratio": 100.0}
+    alone = replace(fit("latent_decode"), variant="attention-bf16-bf16", coefficients=tuple(found.items()))
+    one, full, more = (latent_decode_core_s(DEVICE, alone, n, 1e6, 16, 512, 64) for n in (1, 25, 26))
+    walk_s = 1e6 / 4 * 16 * 2 * (2 * 512 + 64) / (0.5 * 300e12 / 100)
+    assert one == pytest.approx(joined_s(1e-4, walk_s, 3) - 1e-4, rel=1e-3)
+    assert full == pytest.approx(one, rel=0.01)
+    assert more == pytest.approx(2 * one, rel=0.03)
+    hidden = latent_decode_core_s(DEVICE, alone, 1, 1000, 16, 512, 64)
+    assert hidden < 0.1 * 1e-4
 
 
 def test_a_grid_multiplies():

@@ -81,6 +81,12 @@ def test_contexts_beyond_what_was_measured_are_warned_of(tokens: int, left: bool
         assert any("is above the most that was measured" in text for text in _warnings(validity(subject)))
 
 
+def test_chunks_after_a_past_are_warned_of_where_only_whole_prompts_were_measured() -> None:
+    chunked = scenario_of(fidelity="calibrated", workload__document_tokens=10_000, serving__max_num_batched_tokens=2048)
+    (warning,) = [text for text in _warnings(validity(subject_of(chunked))) if "past_tokens" in text]
+    assert "is above the most that was measured, 0; its spread is widened" in warning
+
+
 def test_inside_nothing_is_said_of_ranges() -> None:
-    within = scenario_of(fidelity="calibrated", workload__document_tokens=10_000)
+    within = scenario_of(fidelity="calibrated", workload__document_tokens=7_000, serving__max_num_batched_tokens=8192)
     assert not [text for text in _warnings(validity(subject_of(within))) if "measured, " in text]

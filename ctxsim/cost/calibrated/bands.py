@@ -41,7 +41,14 @@ def beyond(fit: Fit, **quantities: float) -> float:
 
 def spread_ratio(fit: Fit, **quantities: float) -> float:
     """Standard deviation of the relative error of a fit's times at that shape."""
-    return fit.spread_ratio + fit.spread_growth_ratio * beyond(fit, **quantities)
+    grown = fit.spread_growth_ratio * beyond(fit, **quantities)
+    return fit.spread_ratio + grown + _past_spread_ratio(fit, **quantities)
+
+
+def _past_spread_ratio(fit: Fit, new_tokens: float = 0.0, past_tokens: float = 0.0, **others: float) -> float:
+    """What a past adds to the spread of a fit that has seen whole prompts alone; 0 for other fits."""
+    growths = (growth for least, growth in fit.past_growths if new_tokens >= least)
+    return next(growths, 0.0) * log(1 + past_tokens / new_tokens) if new_tokens else 0.0
 
 
 def family_spreads(scenario: Scenario, context_tokens: int) -> dict[str, float]:
@@ -76,14 +83,22 @@ def outside(scenario: Scenario, context_tokens: int) -> list[Outside]:
     """Where a scenario whose contexts reach so many tokens leaves the measured range, the furthest of each quantity."""
     furthest: dict[tuple[str, str, str], tuple[float, Outside]] = {}
     for fit, quantities, _ in _shapes(scenario, context_tokens):
-        for name, least, most in fit.measured:
-            how_far = beyond(fit, **{name: quantities[name]}) if name in quantities else 0.0
+        past = [("past_tokens", 0.0, 0.0)] if fit.past_growths else []
+        for name, least, most in (*fit.measured, *past):
+            how_far = _how_far(fit, name, quantities)
             key = (fit.family, fit.variant, name)
             if how_far > furthest.get(key, (0.0, None))[0]:
                 here = spread_ratio(fit, **quantities)
                 found = Outside(*key, quantities[name], least, most, fit.spread_ratio, here)
                 furthest[key] = how_far, found
     return [found for _, found in furthest.values()]
+
+
+def _how_far(fit: Fit, name: str, quantities: Mapping[str, float]) -> float:
+    """How far one quantity lies outside of what was measured; a past counts by its tokens, where there were none."""
+    if name not in quantities:
+        return 0.0
+    return quantities[name] if name == "past_tokens" and fit.past_growths else beyond(fit, **{name: quantities[name]})
 
 
 def _shapes(scenario: Scenario, context_tokens: int) -> Iterator[Shape]:
@@ -137,7 +152,8 @@ def _modules(scenario: Scenario, mixer: LatentAttention, chunk: int, context_tok
     serving, heads = scenario.serving, mixer.num_heads // scenario.deployment.tensor_parallel
     fits = module_fits(scenario.calibration, mixer, serving.kv_dtype, serving.weight_dtype)
     if fits is not None:
-        yield fits.prefill, {"batch": 1, "new_tokens": chunk, "context_tokens": context_tokens, "heads": heads}, False
+        prompt = {"new_tokens": chunk, "past_tokens": max(0, context_tokens - chunk), "context_tokens": context_tokens}
+        yield fits.prefill, {"batch": 1, **prompt, "heads": heads}, False
         yield fits.decode, {"batch": 1, "context_tokens": context_tokens, "heads": heads}, False
 
 
@@ -150,9 +166,10 @@ def _attention(scenario: Scenario, mixer: Attention, chunk: int, context_tokens:
     reach = context_tokens if window is None else min(context_tokens, window)
     past_tokens = max(0, context_tokens - chunk)
     prompt = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
+    seen = min(past_tokens, window or past_tokens)
     asked: tuple[tuple[Family, Mapping[str, float]], ...] = (
         ("decode_attention", {"batch": 1, "context_tokens": reach}),
-        ("prefill_attention", {"batch": 1, **prompt}),
+        ("prefill_attention", {"batch": 1, **prompt, "past_tokens": seen}),
         ("mixed_attention", {"batch": 1, "context_tokens": reach}),
         ("serial_decode", {"batch": 1, "context_tokens": context_tokens}),
         ("masked_prefill", {"batch": 1, **prompt}),

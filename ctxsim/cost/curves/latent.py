@@ -6,12 +6,19 @@ projections = joined(2 tokens x weights FLOP / (projection_flop_ratio x peak),
                      weights x bytes / (projection_hbm_ratio x bandwidth))
 decode:  core = joined(pairs x heads x 2 (2 latent + rope) FLOP / (flop_ratio x bf16 peak),
                        pairs x (latent + rope) values / (hbm_ratio x bandwidth)), pairs = batch x context
+         of attention alone: joined(launch, the same with full waves x HEADS instead of pairs x heads) - launch
+         full waves = ceil(batch x ceil(heads / HEADS) x SPLITS / units) x units x context / SPLITS
 prefill: core = batch x heads x pairs x 2 (key + value dims) FLOP / (flop_ratio x bf16 peak)
                 + 2 batch x past x expanded weights FLOP / (projection_flop_ratio x peak)
 
 ``weights``: of the projections of the module on this accelerator, as far as a measurement includes them. ``expanded``
 ones are applied to past rows again in every chunk; tables have no past tokens, so that this is physics alone. The peak
 of projections is that of the weights' number format. The joined form has exponent JOINED.
+
+Attention alone was measured where vLLM has no kernel of the device's own, and takes its Triton kernel: a block of HEADS
+query heads walks one of SPLITS parts of a context, one block a unit (grid of _fwd_grouped_kernel_stage1 in
+triton_decode_attention.py, num_kv_splits in mla/triton_mla.py, github.com/vllm-project/vllm). It was timed as the host
+launches it: what the device computes meanwhile takes no time of its own, until it takes longer than the launches.
 Coefficients: ``launch_s``, ``token_s``, ``head_s`` seconds; the others shares of peaks.
 """
 
@@ -25,6 +32,9 @@ from ctxsim.spec.calibration import Fit
 
 MODULE, ATTENTION = "module", "attention"
 """What a fit's times include, as its variant says: the whole module, or attention with its up-projection alone."""
+
+HEADS, SPLITS = 16, 4
+"""Query heads of a block of the Triton kernel, and parts that it cuts every context into."""
 
 
 def latent_decode_s(
@@ -55,10 +65,19 @@ def latent_decode_core_s(
     kv_bytes_per_value: Sizes = HALF_BYTES,
 ) -> Seconds:
     """The part of it that depends on the context."""
+    alone = fit.variant.startswith(ATTENTION)
     pairs = np.asarray(batch, float) * context_tokens
-    flop_s = pairs * heads * 2 * (2 * latent_dim + rope_dim) / (fit["flop_ratio"] * device.peak("bf16"))
+    head_pairs = _full_waves(device, batch, heads) * context_tokens if alone else pairs * heads
+    flop_s = head_pairs * 2 * (2 * latent_dim + rope_dim) / (fit["flop_ratio"] * device.peak("bf16"))
     read_bytes = pairs * (latent_dim + rope_dim) * kv_bytes_per_value
-    return joined_s(flop_s, read_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s), JOINED)
+    work_s = joined_s(flop_s, read_bytes / (fit["hbm_ratio"] * device.hbm_bytes_per_s), JOINED)
+    return joined_s(fit["launch_s"], work_s, JOINED) - fit["launch_s"] if alone else work_s
+
+
+def _full_waves(device: Device, batch: Sizes, heads: Sizes) -> Sizes:
+    """Query heads, over the batch, whose work takes as long as what the units do in waves that are not all full."""
+    blocks = np.asarray(batch, float) * np.ceil(np.asarray(heads, float) / HEADS) * SPLITS
+    return np.ceil(blocks / device.compute_units) * device.compute_units * HEADS / SPLITS
 
 
 def latent_prefill_s(

@@ -1,10 +1,17 @@
 """Attention over the top-k tokens that an indexer selects (DeepSeek sparse attention).
 
 seconds = module + indexer + core
-indexer = causal pairs x index_heads x 2 index_dim FLOP / (index_ratio x bf16 peak)
-core    = joined(selected x heads x 2 (2 latent + rope) FLOP / (flop_ratio x bf16 peak),
-                 selected x (latent + rope) values / (gather_ratio x bandwidth))
-selected = query-key pairs with each query bounded by top_k
+indexer = joined(causal pairs x index_heads x 2 index_dim FLOP / (index_ratio x bf16 peak),
+                 keys x (index_dim + scale) bytes / (index_hbm_ratio x bandwidth))
+core    = joined(joined(selected x heads x 2 (2 latent + rope) FLOP / (flop_ratio x bf16 peak),
+                        selected x (latent + rope) values / (gather_ratio x bandwidth)), walk)
+walk    = waves x selected of a query x HEADS x 2 (2 latent + rope) FLOP / (unit_ratio x bf16 peak / units)
+selected = query-key pairs with each query bounded by top_k; keys = batch x (past + new)
+waves   = ceil(queries x ceil(heads / HEADS) / units): a block of query heads walks what one query selected
+
+Keys of the indexer are one byte a value and a scale for each key (indexer cache of DeepSeek-V3.2 in vLLM), whatever the
+format of the latent rows: with one new token a sequence, reading them is most of the indexer's work. Kernels that split
+what a query selected over units show it by a unit_ratio beside which waves do not matter.
 
 Pairs of new tokens after past ones, so that decode is one new token. The module, its projections and its coefficients:
 see ctxsim.cost.curves.latent. The others are shares of peaks.
@@ -18,6 +25,11 @@ from ctxsim.cost.curves.device import Device
 from ctxsim.cost.curves.latent import module_s
 from ctxsim.cost.curves.values import HALF_BYTES, JOINED, Seconds, Sizes, causal_pairs, joined_s
 from ctxsim.spec.calibration import Fit
+
+HEADS = 64
+"""Query heads of a block (FlashMLA's sparse kernels, github.com/deepseek-ai/FlashMLA: B_H)."""
+
+_KEY_SCALE_BYTES = 4
 
 
 def sparse_attention_s(
@@ -56,7 +68,9 @@ def sparse_index_s(
 ) -> Seconds:
     """The part of it that scores the whole context."""
     scored = batch * causal_pairs(new_tokens, past_tokens, None)
-    return np.asarray(scored * index_heads * 2 * index_dim / (fit["index_ratio"] * device.peak("bf16")), float)[()]
+    flop_s = scored * index_heads * 2 * index_dim / (fit["index_ratio"] * device.peak("bf16"))
+    key_bytes = batch * (new_tokens + past_tokens) * (index_dim + _KEY_SCALE_BYTES)
+    return joined_s(flop_s, key_bytes / (fit["index_hbm_ratio"] * device.hbm_bytes_per_s), JOINED)
 
 
 def sparse_core_s(
@@ -72,7 +86,11 @@ def sparse_core_s(
     kv_bytes_per_value: Sizes = HALF_BYTES,
 ) -> Seconds:
     """The part of it that attends to the selected tokens."""
-    selected = batch * causal_pairs(new_tokens, past_tokens, top_k)
-    flop_s = selected * heads * 2 * (2 * latent_dim + rope_dim) / (fit["flop_ratio"] * device.peak("bf16"))
+    each = causal_pairs(new_tokens, past_tokens, top_k)
+    selected, head_flop = batch * each, 2 * (2 * latent_dim + rope_dim)
+    flop_s = selected * heads * head_flop / (fit["flop_ratio"] * device.peak("bf16"))
     gathered_bytes = selected * (latent_dim + rope_dim) * kv_bytes_per_value
-    return joined_s(flop_s, gathered_bytes / (fit["gather_ratio"] * device.hbm_bytes_per_s), JOINED)
+    work_s = joined_s(flop_s, gathered_bytes / (fit["gather_ratio"] * device.hbm_bytes_per_s), JOINED)
+    blocks = np.asarray(batch, float) * new_tokens * np.ceil(np.asarray(heads, float) / HEADS)
+    walked = np.ceil(blocks / device.compute_units) * device.compute_units * each / new_tokens
+    return joined_s(work_s, walked * HEADS * head_flop / (fit["unit_ratio"] * device.peak("bf16")), JOINED)
