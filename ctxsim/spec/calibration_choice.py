@@ -40,7 +40,8 @@ def guesses(hardware: Hardware, calibration: Calibration | None) -> Iterator[str
         names = ", ".join(fit.variant for fit in calibration.fits if fit.borrowed_from == lender)
         yield (
             f"{calibration.name} has no times of its own for small kernels ({names}): they are those of {lender}, the "
-            "same seconds of launching and the same shares of the device's own bandwidth, with twice the spread"
+            "same seconds of launching and shares of the device's own bandwidth as the calibration says, with twice "
+            "the spread"
         )
     if calibration.hardware != hardware.name:
         yield (

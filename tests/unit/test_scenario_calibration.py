@@ -42,7 +42,7 @@ def test_a_device_of_the_same_architecture_is_a_guess_and_says_so() -> None:
     own = load_scenario("llama-8b-chat", CALIBRATED | {"hardware": "h200-sxm"})
     (lent,) = (warning for warning in own.warnings if "small kernels" in warning)
     assert "h200-sxm-vllm has no times of its own" in lent
-    assert "those of a100-80gb-sxm-vidur" in lent
+    assert "those of rtx-pro-6000-vllm" in lent
     widths = [analyze(s).keys["intervals"]["decode_step_s"] for s in (own, scenario)]
     assert widths[1][1] / widths[1][0] > widths[0][1] / widths[0][0]
 
