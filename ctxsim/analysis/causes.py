@@ -30,11 +30,12 @@ class CountedTimes:
 
     def __init__(self, cost: CostModel, counted: Counted) -> None:
         overhead_s = cost.scenario.serving.iteration_overhead
-        operations = tuple(_counted(op, counted) for op in cost.operations)
         self._spans = cost.spans
         self._law = cost.law
         self._all = RooflineLaw(cost.operations, cost.rates, overhead_s)
-        self._some = None if counted == ALL else RooflineLaw(operations, cost.rates, overhead_s)
+        self._some: RooflineLaw | None = None
+        if counted != ALL:
+            self._some = RooflineLaw(counted_operations(cost.operations, counted), cost.rates, overhead_s)
 
     def alone_s(self, tokens: int, past_tokens: int, per_iteration: int) -> float:
         """Seconds in which one sequence computes ``tokens`` after its past, so many an iteration."""
@@ -52,8 +53,12 @@ class CountedTimes:
         return seconds * course_s(self._some(batch), repeats) / course_s(self._all(batch), repeats)
 
 
+def counted_operations(operations: tuple[Operation, ...], counted: Counted) -> tuple[Operation, ...]:
+    """The operations with nothing but the costs that count."""
+    return tuple(_counted(op, counted) for op in operations)
+
+
 def _counted(op: Operation, counted: Counted) -> Operation:
-    """The operation with nothing but the costs that count."""
     if not counted.kv_bytes:
         op = replace(op, bytes_per_touched=0.0)
     if not counted.quadratic:

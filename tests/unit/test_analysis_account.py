@@ -180,6 +180,6 @@ def test_without_pairs_latent_rows_are_expanded_once():
 
 
 def test_weights_that_do_not_fit_have_no_price():
+    scenario = load_scenario("yi-34b-50k-a100", {"model": "llama-3.1-405b"})
     with pytest.raises(InfeasibleError, match="weights need"):
-        scenario = load_scenario("yi-34b-50k-a100", {"model": "llama-3.1-405b"})
         session_cost(scenario, typical_session(scenario))
