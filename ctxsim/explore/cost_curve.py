@@ -62,6 +62,12 @@ class CostPoint:
     elasticities: Mapping[str, float | None]
 
     @property
+    def follows(self) -> list[tuple[str, float]]:
+        """The rates and sizes of the machine that its cost follows, the strongest first; prices left out."""
+        slopes = [(name, slope) for name, slope in self.elasticities.items() if slope and "usd" not in name]
+        return sorted(slopes, key=lambda one: -abs(one[1]))
+
+    @property
     def row(self) -> dict[str, Any]:
         """The point as a row of a tidy table."""
         return {
@@ -120,8 +126,8 @@ def cost_curve(
 ) -> list[CostPoint]:  # fmt: skip
     """Every context on every machine with every stack, machine by machine; what is not given is the scenario's own.
 
-    fit: each point on the smallest replica that holds it (see fitting). Raises SpecError for a document that is no
-    valid scenario, or has several groups of replicas.
+    fit: each point on the smallest replica that holds it (see fitting). A series that is no valid scenario has points
+    with the reason. Raises SpecError where none is, or where there are several groups of replicas.
     """
     base = resolve_scenario(document)
     if base.others:
@@ -134,7 +140,13 @@ def cost_curve(
         for stack in chosen:
             series = Series(machine or base.names.hardware, base.techniques if stack is None else stack)
             points += _series(document, series, _setting(machine, stack, fit), contexts, fit)
+    if all(point.status == "refused" for point in points):
+        raise SpecError(*(Fault(base.path, None, None, "", reason) for reason in dict.fromkeys(_reasons(points))))
     return points
+
+
+def _reasons(points: Sequence[CostPoint]) -> Iterator[str]:
+    return (point.reason for point in points if point.reason is not None)
 
 
 def _setting(machine: str | None, stack: tuple[str, ...] | None, fit: bool) -> Setting:
@@ -200,7 +212,7 @@ def findings(points: Sequence[CostPoint]) -> list[str]:
 
 def _ends(priced: Sequence[CostPoint]) -> str:
     if not priced:
-        return "no context fits"
+        return "nothing that could be served"
     first, last = priced[0], priced[-1]
     assert first.cost is not None
     assert last.cost is not None
@@ -214,12 +226,10 @@ def _ends(priced: Sequence[CostPoint]) -> str:
 
 
 def _most(point: CostPoint) -> str:
-    """The rate or size of the machine that its cost follows most, prices left out."""
-    known = {name: value for name, value in point.elasticities.items() if value is not None and "usd" not in name}
-    if not known or not any(known.values()):
+    if not point.follows:
         return "follows no number of the machine"
-    name = max(known, key=lambda one: abs(known[one] or 0.0))
-    return f"follows {name} most, by {known[name]:+.2f}"
+    name, slope = point.follows[0]
+    return f"follows {name} most, by {slope:+.2f}"
 
 
 def _fault(option: str, text: str, message: str) -> SpecError:

@@ -31,7 +31,7 @@ def why_none(scenario: Scenario, session: TypicalSession) -> str:
     most = scenario.hardware.max_accelerators
     return (
         f"expected {scenario.model.name} in {formats} and one session of {session.document_tokens:,} tokens to fit "
-        f"into a replica of at most {most} {scenario.hardware.name}, found none that holds them; choose a larger machine"
+        f"into a replica of at most {most} {scenario.hardware.name}, found none that does; name a larger machine"
     )
 
 
