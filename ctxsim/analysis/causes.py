@@ -61,12 +61,12 @@ def counted_operations(operations: tuple[Operation, ...], counted: Counted) -> t
 def _counted(op: Operation, counted: Counted) -> Operation:
     if not counted.kv_bytes:
         op = replace(op, bytes_per_touched=0.0)
-    if not counted.quadratic:
-        once = op.flop_per_touched
-        op = replace(op, flop_per_pair=0.0, flop_per_touched=0.0)
-        if once:
-            op = replace(op, flop_per_token=op.flop_per_token + once, flop_per_decode_token=0.0)
-    return op
+    if counted.quadratic:
+        return op
+    once = op.flop_per_touched if op.bytes_per_pass else 0.0
+    op = replace(op, flop_per_pair=0.0, flop_per_touched=0.0)
+    # A product with weights that every chunk does again for what it looks back at: once for its own tokens.
+    return replace(op, flop_per_token=op.flop_per_token + once, flop_per_decode_token=0.0) if once else op
 
 
 def _together(batch: BatchTotals, sequences: float) -> BatchTotals:

@@ -80,7 +80,7 @@ def curve(
     that do not fit are rows with the reason; exits with 3 where none does.
     """
     from ctxsim.cli.views.explaining import curve_keys, curve_view
-    from ctxsim.explore.cost_curve import cost_curve, parse_contexts, parse_stacks
+    from ctxsim.explore.cost_curve import cost_curve, parse_contexts, parse_stacks, warnings_of
     from ctxsim.explore.sweep import scenarios_of
 
     document = document_at(scenario, settings)
@@ -98,8 +98,9 @@ def curve(
         )
     failure = None if any(point.cost is not None for point in points) else f"infeasible: {points[0].reason}"
     return Answer(
-        "curve", result, lambda: curve_view(points), as_json, scenario_sha256=base.sha256, warnings=base.warnings,
-        exit_code=0 if failure is None else InfeasibleError.exit_code, failure=failure,
+        "curve", result, lambda: curve_view(points), as_json, scenario_sha256=base.sha256,
+        warnings=(*base.warnings, *warnings_of(points)), exit_code=0 if failure is None else InfeasibleError.exit_code,
+        failure=failure,
     )  # fmt: skip
 
 

@@ -200,6 +200,19 @@ def _usd(scenario: Scenario, session: TypicalSession) -> float | None:
     return session_usd(scenario, session) if fits else None
 
 
+def warnings_of(points: Sequence[CostPoint]) -> Iterator[str]:
+    """What a reader of the points must know besides."""
+    served = [point.scenario for point in points if point.scenario is not None]
+    if served:
+        longest, most = max(point.context_tokens for point in points), served[0].max_model_len
+        if longest > most:
+            yield f"contexts above max_model_len ({most:,} tokens) are priced as if they were served"
+    if len({(point.series, *_deployed(point.scenario).values()) for point in points if point.cost is not None}) > len(
+        {point.series for point in points if point.cost is not None}
+    ):
+        yield "replicas grow along a series: marginal dollars across such a step are those of another replica too"
+
+
 def findings(points: Sequence[CostPoint]) -> list[str]:
     """A sentence a series: its ends, and what its cost follows most at each."""
     found = []

@@ -9,7 +9,7 @@ from ctxsim.analysis.session import typical_session
 from ctxsim.analysis.session_cost import session_at, session_cost
 from ctxsim.cost import CostModel
 from ctxsim.errors import SpecError
-from ctxsim.explore.cost_curve import NONE, cost_curve, findings, parse_contexts, parse_stacks
+from ctxsim.explore.cost_curve import NONE, cost_curve, findings, parse_contexts, parse_stacks, warnings_of
 from ctxsim.explore.fitting import fitted, why_none
 from ctxsim.spec.scenario import load_scenario, scenario_document
 
@@ -122,6 +122,10 @@ def test_the_smallest_replica_that_holds_a_session():
             assert cost.memory.kv_capacity_bytes < cost.layout.held_bytes(tokens)
     points = cost_curve(scenario_document("yi-34b-50k-a100"), list(found), fit=True)
     assert [point.row["tensor_parallel"] for point in points] == list(found.values())
+    beyond, grows = warnings_of(points)
+    assert beyond.startswith("contexts above max_model_len (200,000 tokens)")
+    assert grows.startswith("replicas grow along a series")
+    assert list(warnings_of(cost_curve(scenario_document("yi-34b-50k-a100"), [4_000, 50_000]))) == []
 
 
 def test_weights_are_fp8_where_wide_ones_do_not_fit():
