@@ -82,7 +82,7 @@ class _Gaps:
 def account(cost: CostModel, session: TypicalSession, counted: Counted = ALL) -> Account:
     """What a session uses of one replica, with only the costs that count."""
     times, serving = CountedTimes(cost, counted), cost.scenario.serving
-    together = sequences_together(cost, session) if counted.kv_bytes else float(serving.max_num_seqs)
+    together = sequences_together(cost, session, counted)
     prompts_s = sum(times.alone_s(new, past, serving.max_num_batched_tokens) for new, past in computed_prompts(session))
     answers_s, shared_s = (
         sum(times.shared_s(turn.steps, turn.prompt_tokens, 1, number) for turn in turns(session))
@@ -112,11 +112,15 @@ def computed_prompts(session: TypicalSession) -> Iterator[tuple[int, int]]:
     yield from ((turn.new_tokens, turn.past_tokens) for turn in later)
 
 
-def sequences_together(cost: CostModel, session: TypicalSession) -> float:
-    """How many sessions can decode in one batch: as many as fit, not rounded, and at least one."""
-    kv_bytes = cost.layout.held_bytes(max(1, session.document_tokens - session.found_tokens))
+def sequences_together(cost: CostModel, session: TypicalSession, counted: Counted = ALL) -> float:
+    """How many sessions can decode in one batch: as many as fit, not rounded, and at least one.
+
+    Where KV weighs nothing, constant states still take room.
+    """
+    tokens = max(1, session.document_tokens - session.found_tokens)
+    held_bytes = cost.layout.held_bytes(tokens) if counted.kv_bytes else cost.layout.state_bytes
     most = float(cost.scenario.serving.max_num_seqs)
-    return max(1.0, min(most, cost.memory.kv_capacity_bytes / kv_bytes)) if kv_bytes else most
+    return max(1.0, min(most, cost.memory.kv_capacity_bytes / held_bytes)) if held_bytes else most
 
 
 def gap_contexts(cost: CostModel, session: TypicalSession) -> Iterator[tuple[int, float]]:

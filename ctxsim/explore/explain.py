@@ -30,7 +30,8 @@ DEFINITIONS = {
     "decode": "one step a token, weights shared with max_num_seqs sequences",
     "switching": "the pool's share of KV that is copied out and in, contexts computed again, waits for the host link",
     "kv_bytes": "what disappears where KV weighs nothing: held, read, written and moved for nothing",
-    "quadratic_flop": "what disappears with the query-key pairs after that",
+    "quadratic_flop": "what disappears with the query-key pairs after that (those within windows too, and what "
+    "latent attention expands again in every chunk)",
     "rest": "FLOP of weights, reads of weights, collectives, overhead",
     "seconds": "of a replica; dollars: of its accelerators, and of host memory",
     "session": "the workload's typical one (mean lengths) at full load: with as many users as the fleet can serve",

@@ -122,6 +122,17 @@ def test_kv_bytes_weigh_nothing_in_the_limit():
     assert 0 < found.kv_bytes_last.seconds - found.by_cause("kv_bytes").seconds < 0.1 * found.total.seconds
 
 
+def test_constant_states_take_room_even_where_kv_weighs_nothing():
+    overrides = {"model": "minimax-text-01", "hardware": "h200-sxm", "deployment.tensor_parallel": 8}
+    many = {"serving.weight_dtype": "fp8", "serving.max_num_seqs": 2048}
+    scenario = load_scenario("yi-34b-50k-a100", overrides | many)
+    cost, session = CostModel(scenario), typical_session(scenario)
+    kept, free = (sequences_together(cost, session, counted) for counted in (ALL, WITHOUT_KV))
+    assert kept == pytest.approx(cost.memory.kv_capacity_bytes / cost.layout.held_bytes(50_000))
+    assert kept < free
+    assert free == pytest.approx(min(2048, cost.memory.kv_capacity_bytes / cost.layout.state_bytes))
+
+
 @pytest.mark.parametrize(
     ("residency", "item"), [("keep", "held_in_hbm"), ("swap", "copies"), ("recompute", "computed_again")]
 )
