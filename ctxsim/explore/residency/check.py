@@ -1,22 +1,22 @@
 """The map held against simulation: at sampled points, whose gaps cost least under each policy, and what sessions cost.
 
-The closed form is that of a gap alone on its replica. Simulated is a fleet of one replica whose HBM is contended: more
-users than it has room for, so that every policy has to do to idle KV what its name says, and half as many as it could
-serve at most, so that neither replica nor links are what users mainly wait for. Host memory is as large as is wanted
-(its price counts, its size does not), and there is no disk. Each policy has a fleet that it can just serve: that is
-what it would be bought for.
+The closed form is that of a gap alone on its replica, whose HBM others want. Simulated is a replica with just as many
+users as it can serve: under keep those whose sessions HBM has room for, else so many that it runs at 90 % of the rate
+at which it was seen to complete sessions with more of them (LOAD_RATIO). With fewer, KV would lie in HBM because nobody
+else wants the room; with more, turns would queue, and KV would idle much longer than users think. Host memory is as
+large as is wanted (its price counts, its size does not), and there is no disk.
 
 Two kinds of dollars are found. ``gaps_usd``: what the gaps of a session cost by the simulation's own ledger, the
 quantity that the map shows; a point agrees where the map's choice is the cheapest there, or within 3 % of it.
 ``session_usd``: what the accelerators cost at the rate at which sessions were completed, and the host memory that gaps
-took; it tells whether the cheaper gap makes the cheaper session. KV idles longer than the user thinks wherever turns wait to be
-admitted, ``waited_s``; gaps then cost more than the closed form says, most of all under swap and keep.
+took; it tells whether the cheaper gap makes the cheaper session. ``waited_s``: how much longer than its user thought
+KV idled in the mean, until the turn was admitted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 
@@ -37,9 +37,9 @@ POLICIES: tuple[Residency, ...] = ("keep", "swap", "recompute")
 CLOSE_RATIO = 1.03
 """Choices that differ by less cost the same."""
 
-LOAD_RATIO = 0.5
-MOST_USERS, MORE_USERS = 1_000, 2
-"""At most so many, and at least so many more than HBM has room for."""
+LOAD_RATIO = 0.9
+MOST_USERS, MORE_USERS = 2_000, 2
+"""Never more, lest one point take minutes; and more than HBM has room for, at least by so many, except under keep."""
 
 CYCLES, LEAST_SESSIONS = 4, 40
 STEADY = (0.4, 0.8)
@@ -97,13 +97,25 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Task:
-    """One policy at one point."""
+    """One policy at one point of a scenario."""
 
-    scenario: Scenario
+    base: Scenario
+    point: Point
+    policy: Residency
 
     def run(self) -> Found:
-        """Simulates it."""
-        return _found(simulate(self.scenario))
+        """Simulates it with the users that it can serve."""
+        endless = _endless(self.base, self.point, self.policy)
+        found = analyze(endless)
+        room = found.keys["kv_capacity_bytes"] / _longest_bytes(endless)
+        if self.policy == "keep":
+            return _found(simulate(_with_users(endless, floor(room))))
+        alone_s = found.course.busy_s + found.session.rounds * found.session.think_s
+        least = ceil(room) + MORE_USERS
+        crowd = min(MOST_USERS, max(least, ceil(found.bounds[0].sessions_per_s * alone_s)))
+        rate_per_s = _found(simulate(_with_users(endless, crowd))).sessions_per_hour / SECONDS_PER_HOUR
+        users = min(MOST_USERS, max(least, round(LOAD_RATIO * rate_per_s * alone_s)))
+        return _found(simulate(_with_users(endless, users)))
 
 
 def check_map(mapped: ResidencyMap, points: int, seed: int = 0, executor: Executor | None = None) -> list[Checked]:
@@ -114,7 +126,7 @@ def check_map(mapped: ResidencyMap, points: int, seed: int = 0, executor: Execut
     base = contended_base(mapped.scenario)
     sampled = sample(mapped, base, points, seed)
     policies = [policy for policy in POLICIES if policy != "swap" or base.serving.host_kv_capacity]
-    tasks = [_Task(contended(base, point, policy)) for point in sampled for policy in policies]
+    tasks = [_Task(base, point, policy) for point in sampled for policy in policies]
     found = answers(tasks, executor or local(1))
     return [
         _checked(point, dict(zip(policies, found[i * len(policies) :], strict=False)))
@@ -128,8 +140,8 @@ def _checked(point: Point, found: dict[str, Found]) -> Checked:
     return Checked(point.context_tokens, point.idle_s, point.choice, point.usd, margin, found)
 
 
-def contended(base: Scenario, point: Point, policy: Residency) -> Scenario:
-    """The scenario at that context and think time under that policy, with as many users as the module says."""
+def _endless(base: Scenario, point: Point, policy: Residency) -> Scenario:
+    """The scenario at that context and think time under that policy, with users without end."""
     workload = base.workload
     assert isinstance(workload, Sessions)
     session = typical_session(base)
@@ -140,22 +152,16 @@ def contended(base: Scenario, point: Point, policy: Residency) -> Scenario:
     update = {name: ConstantLength(tokens=tokens) for name, tokens in lengths.items()}
     think = ConstantTime.model_validate({"kind": "constant", "value": exact(point.idle_s, "seconds")})
     asked = workload.model_copy(update={**update, "think_time": think, "arrival": None, "users": ENDLESS_USERS})
-    run = base.run.model_copy(update={"horizon": None})
-    endless = replace(base, workload=asked, run=run)
+    endless = replace(base, workload=asked, run=base.run.model_copy(update={"horizon": None}))
     room_bytes = ENDLESS_USERS * _longest_bytes(endless) if policy == "swap" else 0.0
     serving = base.serving.model_copy(update={"residency": policy, "host_kv_capacity": room_bytes})
-    users = _users(replace(endless, serving=serving))
+    return replace(endless, serving=serving)
+
+
+def _with_users(endless: Scenario, users: int) -> Scenario:
+    """So many users, and an end."""
     ending = {"users": users, "num_sessions": max(LEAST_SESSIONS, CYCLES * users)}
-    return replace(endless, serving=serving, workload=asked.model_copy(update=ending))
-
-
-def _users(endless: Scenario) -> int:
-    """Half of those that saturate the replica by the bounds, more than HBM has room for, and not too many."""
-    found = analyze(endless)
-    session, room = found.session, found.keys["kv_capacity_bytes"] / _longest_bytes(endless)
-    alone_s = found.course.busy_s + session.rounds * session.think_s
-    most = LOAD_RATIO * found.bounds[0].sessions_per_s * alone_s
-    return ceil(max(room + MORE_USERS, min(most, MOST_USERS)))
+    return replace(endless, workload=endless.workload.model_copy(update=ending))
 
 
 def _longest_bytes(scenario: Scenario) -> float:
