@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from ctxsim.api.deciding import sensitivity as sensitivity
     from ctxsim.api.deciding import sweep as sweep
     from ctxsim.api.deciding import whatif as whatif
+    from ctxsim.api.mapping import cliff as cliff
+    from ctxsim.api.mapping import residency as residency
     from ctxsim.api.storage import load_result as load_result
 
 __all__ = [
     "__version__",
     "analyze",
     "analyze_grid",
+    "cliff",
     "load",
     "load_result",
     "plan",
+    "residency",
     "sensitivity",
     "simulate",
     "sweep",
@@ -37,9 +41,11 @@ __all__ = [
 _MODULE_OF = {
     "analyze": "ctxsim.api.calls",
     "analyze_grid": "ctxsim.analysis",
+    "cliff": "ctxsim.api.mapping",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
     "plan": "ctxsim.api.deciding",
+    "residency": "ctxsim.api.mapping",
     "sensitivity": "ctxsim.api.deciding",
     "simulate": "ctxsim.api.calls",
     "sweep": "ctxsim.api.deciding",

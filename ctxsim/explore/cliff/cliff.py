@@ -80,7 +80,6 @@ class Cliff:
     runs: replications of every point; 1 where nothing is drawn. own: the scenario's own load.
     """
 
-    scenario: Scenario
     name: str
     own: float
     own_region: str
@@ -118,7 +117,7 @@ def cliff(
     region = fleet_working_set(scenario)
     assert region is not None
     return Cliff(
-        scenario, axis.name, axis.own, region.region, hbm_full, room_full,
+        axis.name, axis.own, region.region, hbm_full, room_full,
         tuple(_point(axis, load, [row for row in found if row is not None]) for load, found in served),
         runs, _located(narrow) if narrow else None, reason,
     )  # fmt: skip

@@ -64,7 +64,8 @@ class Found:
 class Checked:
     """One point. expected_usd: of a session's gaps, in closed form, by choice; margin_ratio: second best / best.
 
-    agrees: by the dollars of gaps; bill_agrees: by those of whole sessions.
+    found: by policy. cheapest: whose gaps cost least; agrees: that is the map's choice, or the choice is within 3 % of
+    it. cheapest_bill, bill_agrees: the same by what whole sessions cost.
     """
 
     context_tokens: int
@@ -73,26 +74,10 @@ class Checked:
     expected_usd: dict[str, float]
     margin_ratio: float
     found: dict[str, Found]
-
-    @property
-    def cheapest(self) -> str:
-        """Whose gaps cost least in simulation."""
-        return min(self.found, key=lambda name: self.found[name].gaps_usd)
-
-    @property
-    def cheapest_bill(self) -> str:
-        """Whose sessions cost least in simulation."""
-        return min(self.found, key=lambda name: self.found[name].session_usd)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the map's choice is the cheapest, or within 3 % of it."""
-        return self.found[self.choice].gaps_usd <= CLOSE_RATIO * self.found[self.cheapest].gaps_usd
-
-    @property
-    def bill_agrees(self) -> bool:
-        """The same by what whole sessions cost."""
-        return self.found[self.choice].session_usd <= CLOSE_RATIO * self.found[self.cheapest_bill].session_usd
+    cheapest: str
+    agrees: bool
+    cheapest_bill: str
+    bill_agrees: bool
 
 
 @dataclass(frozen=True)
@@ -137,7 +122,15 @@ def check_map(mapped: ResidencyMap, points: int, seed: int = 0, executor: Execut
 def _checked(point: Point, found: dict[str, Found]) -> Checked:
     best, second = sorted(point.usd.values())[:2]
     margin = second / best if best else 1.0
-    return Checked(point.context_tokens, point.idle_s, point.choice, point.usd, margin, found)
+    gaps = _held_against(point.choice, {name: one.gaps_usd for name, one in found.items()})
+    bill = _held_against(point.choice, {name: one.session_usd for name, one in found.items()})
+    return Checked(point.context_tokens, point.idle_s, point.choice, point.usd, margin, found, *gaps, *bill)
+
+
+def _held_against(choice: str, usd: dict[str, float]) -> tuple[str, bool]:
+    """The cheapest, and whether the choice is as cheap."""
+    cheapest = min(usd, key=lambda name: usd[name])
+    return cheapest, usd[choice] <= CLOSE_RATIO * usd[cheapest]
 
 
 def _endless(base: Scenario, point: Point, policy: Residency) -> Scenario:

@@ -26,44 +26,43 @@ class Crossing:
 
 
 def crossings(scenario: Scenario, contexts: Sequence[int], idles_s: Sequence[float]) -> Iterator[Crossing]:
-    """The last crossing at each idle time, to a token; nothing where there is no host memory to swap to."""
+    """The last crossing at each idle time, to a block; nothing where there is no host memory to swap to."""
     cost = CostModel(scenario)
     prices, usd_per_s = GapPrices(scenario, cost), replica_usd_per_s(scenario)
     if not scenario.serving.host_kv_capacity:
         return
-    held = [Held.of(cost, prices, usd_per_s, tokens) for tokens in contexts]
+    # Of part of a block nothing is kept, but all of it is computed again: between whole blocks prices jump.
+    size = cost.layout.block_size
+    blocks = sorted({max(1, tokens // size) for tokens in contexts})
     for idle_s in idles_s:
 
-        def swaps(tokens: int, idle_s: float = idle_s) -> bool:
-            return _swaps(Held.of(cost, prices, usd_per_s, tokens), idle_s)
+        def swaps(block: int, idle_s: float = idle_s) -> bool:
+            usd = Held.of(cost, prices, usd_per_s, block * size).usd(idle_s)
+            return usd["swap"] <= usd["recompute"]
 
-        wins = [_swaps(one, idle_s) for one in held]
-        yield _crossing(idle_s, contexts, wins, swaps)
-
-
-def _swaps(held: Held, idle_s: float) -> bool:
-    usd = held.usd(idle_s)
-    return usd["swap"] <= usd["recompute"]
+        start, away = _turns(blocks, swaps)
+        yield Crossing(
+            idle_s, None if start is None else start * size, None if away is None else away * size, blocks[-1] * size
+        )
 
 
-def _crossing(idle_s: float, contexts: Sequence[int], wins: Sequence[bool], swaps: Callable[[int], bool]) -> Crossing:
-    """From whether swap wins at some contexts: the last change to it, and the last change away from it before that."""
-    longest = contexts[-1]
+def _turns(blocks: Sequence[int], swaps: Callable[[int], bool]) -> tuple[int | None, int | None]:
+    """Where swap begins to win for good, and where it lost before that; None where it does not."""
+    wins = [swaps(block) for block in blocks]
     lost = [place for place, won in enumerate(wins) if not won]
     if not lost:
-        return Crossing(idle_s, contexts[0], None, longest)
+        return blocks[0], None
     last = lost[-1]
-    start = _between(contexts[last], contexts[last + 1], swaps) if last + 1 < len(contexts) else None
+    start = _between(blocks[last], blocks[last + 1], swaps) if last + 1 < len(blocks) else None
     before = [place for place in range(last) if wins[place]]
-    away = None
-    if before:
-        low = before[-1]
-        away = _between(contexts[low], contexts[low + 1], lambda tokens: not swaps(tokens))
-    return Crossing(idle_s, start, away, longest)
+    if not before:
+        return start, None
+    low = before[-1]
+    return start, _between(blocks[low], blocks[low + 1], lambda block: not swaps(block))
 
 
 def _between(low: int, high: int, there: Callable[[int], bool]) -> int:
-    """The least context of those after ``low`` up to ``high`` from which it holds, where it turns once."""
+    """The least of those after ``low`` up to ``high`` from which it holds, where it turns once."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if there(middle) else (middle, high)
