@@ -23,7 +23,7 @@ from ctxsim.explore.sensitivity import sensitivity as run_sensitivity
 from ctxsim.explore.sweep import scenarios_of
 from ctxsim.explore.whatif import changed_scenarios
 from ctxsim.spec.document import Document
-from ctxsim.spec.scenario import Scenario, document_of, resolve_scenario
+from ctxsim.spec.scenario import Scenario, document_of, resolve_scenario, scenario_document
 
 Source = Scenario | str | Path
 Values = Sequence[object] | None
