@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from ctxsim.api.deciding import whatif as whatif
     from ctxsim.api.economics import cost_curve as cost_curve
     from ctxsim.api.economics import explain as explain
+    from ctxsim.api.mapping import cliff as cliff
+    from ctxsim.api.mapping import residency as residency
     from ctxsim.api.storage import load_result as load_result
 
 __all__ = [
     "__version__",
     "analyze",
     "analyze_grid",
+    "cliff",
     "cost_curve",
     "explain",
     "load",
     "load_result",
     "plan",
+    "residency",
     "sensitivity",
     "simulate",
     "sweep",
@@ -43,9 +47,11 @@ _MODULE_OF = {
     "analyze_grid": "ctxsim.analysis",
     "cost_curve": "ctxsim.api.economics",
     "explain": "ctxsim.api.economics",
+    "cliff": "ctxsim.api.mapping",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
     "plan": "ctxsim.api.deciding",
+    "residency": "ctxsim.api.mapping",
     "sensitivity": "ctxsim.api.deciding",
     "simulate": "ctxsim.api.calls",
     "sweep": "ctxsim.api.deciding",

@@ -2,6 +2,7 @@
 
 from ctxsim.analysis.analyze import Analysis, analyze
 from ctxsim.analysis.bounds import Bound
+from ctxsim.analysis.cautions import fleet_working_set, prediction_warnings
 from ctxsim.analysis.grid import analyze_grid
 
-__all__ = ["Analysis", "Bound", "analyze", "analyze_grid"]
+__all__ = ["Analysis", "Bound", "analyze", "analyze_grid", "fleet_working_set", "prediction_warnings"]

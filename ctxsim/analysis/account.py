@@ -159,7 +159,7 @@ def _gaps(cost: CostModel, session: TypicalSession, counted: Counted, times: Cou
         if way == "hold":
             total.held_s += pool_share(cost, kept_bytes) * think_s
         elif way == "swap":
-            copies_s = prices.copies_s(kept_bytes, tokens)
+            copies_s = prices.stay(HOST, tokens, kept_bytes).copies_s()
             total.copies_s += pool_share(cost, kept_bytes) * copies_s
             total.link_s += kept_bytes / swap_bytes_per_s(scenario, session.rounds - 1)
             total.host_usd += prices.hold_usd(HOST, kept_bytes, max(0.0, think_s - copies_s))

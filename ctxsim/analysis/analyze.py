@@ -15,6 +15,7 @@ from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
+from ctxsim.cost.working_set import working_set
 from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
@@ -78,6 +79,7 @@ def _analysis(scenario: Scenario) -> Analysis:
     cost, course = first.cost, first.course
     four = four_quantities(cost, session.document_tokens, session.answer_tokens)
     gap = typical_gap(cost, session)
+    wanted = working_set(scenario, [group.cost for group in groups])
     common = common_bounds(groups, session)
     sizes = size_bounds(groups, session)
     bounds = tightest_first([*common, sizes[scenario.serving.residency]])
@@ -92,8 +94,10 @@ def _analysis(scenario: Scenario) -> Analysis:
     keys |= _throughput_keys(scenario, session, bounds)
     keys["residency"] = {policy: _bound_keys(bound) for policy, bound in by_policy.items()}
     keys["gap"] = None if gap is None else gap.keys()
+    keys["working_set"] = None if wanted is None else wanted.keys()
     keys["breakdown"] = _breakdown(cost, session, bounds)
-    warnings = (*scenario.warnings, *_fleet_warnings(scenario), *_unpriced_warnings(cost))
+    cautions = () if wanted is None else wanted.cautions()
+    warnings = (*scenario.warnings, *_fleet_warnings(scenario), *_unpriced_warnings(cost), *cautions)
     return Analysis(scenario, keys, cost, session, course, gap, bounds, by_policy, warnings)
 
 

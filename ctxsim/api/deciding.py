@@ -33,7 +33,7 @@ def whatif(
     base: Source, changes: Sequence[str], *, by: By = "simulate", replications: int = 5, workers: int = 1
 ) -> WhatifResult:
     """Changes beside the base on the same draws: ``whatif(base, ["serving.kv_dtype=fp8"])``; several keys by ;."""
-    scenario, changed = changed_scenarios(_document(base), changes)
+    scenario, changed = changed_scenarios(document_from(base), changes)
     found = run_whatif(scenario, changed, by=by, replications=replications, executor=local(workers))
     return WhatifResult(scenario, found)
 
@@ -47,7 +47,7 @@ def sweep(
     Values: a list, or text as after ``--vary KEY=``. samples: so many points of a Sobol sequence instead. folder: where
     answers are kept and found again. scheduler: address of a Dask cluster that answers instead of workers here.
     """
-    document = _document(base)
+    document = document_from(base)
     (scenario,) = scenarios_of(document, [()])
     axes = [_axis(key, values) for key, values in vary.items()]
     points = grid_points(axes) if samples is None else sobol_points(axes, samples, scenario.run.seed)
@@ -72,7 +72,7 @@ def plan(
         kv_dtype=kv_dtype, residency=residency, host_memory=host_memory, batch_tokens=batch_tokens,
         batch_seqs=batch_seqs,
     )  # fmt: skip
-    goal = Goal.of(_document(base), users=users, rate=rate)
+    goal = Goal.of(document_from(base), users=users, rate=rate)
     return PlanResult(run_plan(goal, space, executor=local(workers), confidence_runs=runs))
 
 
@@ -80,12 +80,13 @@ def sensitivity(
     base: Source, *, by: By = "analyze", ratio: float = CHANGE_RATIO, workers: int = 1
 ) -> SensitivityResult:
     """How sessions per hour, dollars per session and more follow each number of hardware and workload."""
-    scenario = base if isinstance(base, Scenario) else resolve_scenario(_document(base))
+    scenario = base if isinstance(base, Scenario) else resolve_scenario(document_from(base))
     effects = run_sensitivity(scenario, by=by, ratio=ratio, executor=local(workers))
     return SensitivityResult(scenario.name, effects, by, ratio)
 
 
-def _document(base: Source) -> Document:
+def document_from(base: Source) -> Document:
+    """What the base is resolved from; raises SpecError where it was changed since it was loaded."""
     return document_of(base) if isinstance(base, Scenario) else scenario_document(base)
 
 

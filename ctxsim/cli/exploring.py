@@ -53,6 +53,7 @@ def whatif(
 
     Base, changed, their difference with its 95 % interval, and which of the four quantities moved.
     """
+    from ctxsim.analysis import prediction_warnings
     from ctxsim.cli.views.exploring import whatif_keys, whatif_view
     from ctxsim.explore import whatif as run_whatif
     from ctxsim.explore.executors import local
@@ -62,7 +63,7 @@ def whatif(
     found = run_whatif(base, changed, by=by.value, replications=replications, executor=local(workers_of(workers)))
     return Answer(
         "whatif", whatif_keys(found, by.value), lambda: whatif_view(base, found), as_json,
-        scenario_sha256=base.sha256, warnings=base.warnings,
+        scenario_sha256=base.sha256, warnings=prediction_warnings(base),
     )  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def sweep(
     result = {"folder": str(folder), "by": by.value, "points": len(points), "rows": list(found.rows)}
     return Answer(
         "sweep", result, lambda: sweep_view(found, by.value), as_json,
-        scenario_sha256=base.sha256, warnings=base.warnings,
+        scenario_sha256=base.sha256, warnings=(*base.warnings, *found.warnings),
     )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ def sensitivity(
     """
     from dataclasses import asdict
 
+    from ctxsim.analysis import prediction_warnings
     from ctxsim.cli.views.planning import sensitivity_view
     from ctxsim.explore.executors import local
     from ctxsim.explore.sensitivity import sensitivity as run_sensitivity
@@ -110,7 +111,7 @@ def sensitivity(
         result["figure"] = str(write_tornado(effects, by.value, ratio, figure))
     return Answer(
         "sensitivity", result, lambda: sensitivity_view(base, effects, by.value, ratio), as_json,
-        scenario_sha256=base.sha256, warnings=base.warnings,
+        scenario_sha256=base.sha256, warnings=prediction_warnings(base),
     )  # fmt: skip
 
 

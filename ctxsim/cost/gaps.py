@@ -38,6 +38,42 @@ class Ways:
         return next(way for way, usd in ways.items() if usd == self.least_usd)
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One session's KV in one tier for a gap: HBM is held while it is copied (out_s, back_s), the tier for the rest.
+
+    hbm_usd_per_s, usd_per_s: of the KV in HBM, and in the tier. A user who does not come back (return_ratio: the share
+    of those who do) is waited for just as long, but nothing is copied back.
+    """
+
+    hbm_usd_per_s: float
+    usd_per_s: float
+    out_s: float
+    back_s: float
+
+    def copies_s(self, return_ratio: float = 1.0) -> float:
+        """The mean time of the copies of one gap."""
+        return return_ratio * self.back_s + self.out_s
+
+    def usd(self, gap_s: float, return_ratio: float = 1.0) -> float:
+        """What a gap costs in the mean."""
+        back_s, gone_s = max(0.0, gap_s - self.copies_s()), max(0.0, gap_s - self.out_s)
+        away_s = return_ratio * back_s + (1 - return_ratio) * gone_s
+        return self.hbm_usd_per_s * self.copies_s(return_ratio) + self.usd_per_s * away_s
+
+    def until_s(self, again_usd: float, return_ratio: float = 1.0) -> float:
+        """The gap up to which that costs less than to compute the KV again, if the user comes back; infinite where the
+        tier costs nothing, 0 where the copies alone cost more.
+
+        gap = copies_s + (return_ratio x again_usd - hbm_usd_per_s x copies_s) / usd_per_s.
+        """
+        copies_s = self.copies_s(return_ratio)
+        left_usd = return_ratio * again_usd - self.hbm_usd_per_s * copies_s
+        if left_usd < 0:
+            return 0.0
+        return copies_s + left_usd / self.usd_per_s if self.usd_per_s else inf
+
+
 class GapPrices:
     """Prices and times of one replica of a scenario's first group."""
 
@@ -67,12 +103,6 @@ class GapPrices:
             self._bytes_per_s[source, target] = bytes_per_s
         return self._setup.seconds(source, blocks) + moved_bytes / bytes_per_s
 
-    def copies_s(self, moved_bytes: float, tokens: int, tier: int = HOST) -> float:
-        """Seconds of the copies of one gap that HBM takes part in: out and, from the tier where the KV lay, in; in
-        alone under inclusive tiers, which copied out before."""
-        back_s = self.copy_s(tier, HBM, moved_bytes, tokens)
-        return back_s if self._inclusive else back_s + self.copy_s(HBM, HOST, moved_bytes, tokens)
-
     def hold_usd(self, tier: int, held_bytes: float, seconds: float) -> float:
         """Bytes that lie in a tier for so long."""
         price = self._scenario.price
@@ -81,28 +111,23 @@ class GapPrices:
         of_tier = price.host_memory_usd_per_byte_s if tier == HOST else price.disk_usd_per_byte_s
         return float(held_bytes * of_tier * seconds)
 
-    def kept_until_s(self, tier: int, tokens: int, kept_bytes: float) -> float:
-        """The gap up to which it costs less to keep KV in a tier than to compute it again; infinite where keeping it
-        costs nothing, 0 where the copies alone cost more.
+    def stay(self, tier: int, tokens: int, kept_bytes: float) -> Stay:
+        """The KV of one session in a tier; under inclusive tiers it was copied out before, where it lies beside HBM."""
+        hbm_usd_per_s, usd_per_s = (self.hold_usd(where, kept_bytes, 1.0) for where in (HBM, tier))
+        if tier == HBM:
+            return Stay(hbm_usd_per_s, usd_per_s, 0.0, 0.0)
+        out_s = 0.0 if self._inclusive else self.copy_s(HBM, HOST, kept_bytes, tokens)
+        return Stay(hbm_usd_per_s, usd_per_s, out_s, self.copy_s(tier, HBM, kept_bytes, tokens))
 
-        gap = copies_s + (recompute_usd - HBM's price a second x copies_s) / the tier's price a second, HBM's without
-        copies: it holds HBM while it is copied, and the tier for the rest.
-        """
-        usd_per_s = self.hold_usd(tier, kept_bytes, 1.0)
-        copies_s = 0.0 if tier == HBM else self.copies_s(kept_bytes, tokens, tier)
-        left_usd = self.recompute_usd(0, tokens) - self.hold_usd(HBM, kept_bytes, copies_s)
-        if left_usd < 0:
-            return 0.0
-        return copies_s + left_usd / usd_per_s if usd_per_s else inf
+    def kept_until_s(self, tier: int, tokens: int, kept_bytes: float) -> float:
+        """The gap up to which it costs less to keep KV in a tier than to compute it again (see Stay.until_s)."""
+        return self.stay(tier, tokens, kept_bytes).until_s(self.recompute_usd(0, tokens))
 
     def ways(self, tokens: int, kept_bytes: float, gap_s: float) -> Ways:
         """The cost of a gap: ``tokens`` of context, ``kept_bytes`` of whole blocks.
 
         hold: in HBM for the gap. swap: in HBM while it is copied, in host memory for the rest. recompute: all tokens.
         """
-        swap_usd = None
-        if self._can_swap:
-            copies_s = self.copies_s(kept_bytes, tokens)
-            away_s = max(0.0, gap_s - copies_s)
-            swap_usd = self.hold_usd(HBM, kept_bytes, copies_s) + self.hold_usd(HOST, kept_bytes, away_s)
-        return Ways(self.hold_usd(HBM, kept_bytes, gap_s), swap_usd, self.recompute_usd(0, tokens))
+        hold_usd = self.stay(HBM, tokens, kept_bytes).usd(gap_s)
+        swap_usd = self.stay(HOST, tokens, kept_bytes).usd(gap_s) if self._can_swap else None
+        return Ways(hold_usd, swap_usd, self.recompute_usd(0, tokens))

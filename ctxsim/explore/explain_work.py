@@ -10,6 +10,7 @@ from ctxsim.analysis.session_cost import Cell, SessionCost
 from ctxsim.analysis.turns import turns
 from ctxsim.cost import CostModel, accelerator_usd_per_s, repetitions
 from ctxsim.cost.gaps import GapPrices
+from ctxsim.cost.topology import HOST
 from ctxsim.explore.explain import Explanation
 
 
@@ -72,7 +73,7 @@ def _first_gap(cost: CostModel, one: SessionCost) -> Iterator[str]:
     if not one.cells["copies", "kv_bytes"].seconds:
         return
     tokens, kept_bytes = next(gap_contexts(cost, one.session))
-    copies_s = GapPrices(cost.scenario, cost).copies_s(kept_bytes, tokens)
+    copies_s = GapPrices(cost.scenario, cost).stay(HOST, tokens, kept_bytes).copies_s()
     share = pool_share(cost, kept_bytes)
     yield (
         f"  switching, first of {one.session.rounds - 1} gaps = {share:.6g} of the pool x {copies_s:.6g} s of copies = "

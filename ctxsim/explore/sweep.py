@@ -21,6 +21,8 @@ POINTS = "points.parquet"
 CHUNK = {"simulate": 1, "analyze": 64}
 """Trials that go to a worker at once: a simulation is long enough to go alone."""
 
+MOST_LISTED = 8
+
 Progress = Callable[[int, int], None]
 """Is told how many points are answered, and of how many."""
 
@@ -40,6 +42,14 @@ class Sweep:
     def complete(self) -> bool:
         """Whether every point is answered."""
         return all(row["status"] != WAITING for row in self.rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Which points lie past their cliff (see cost.working_set)."""
+        past = [str(row["point"]) for row in self.rows if row.get("working_set_past_cliff")]
+        listed = ", ".join(past[:MOST_LISTED]) + (", ..." if len(past) > MOST_LISTED else "")
+        what = f"{len(past)} of {len(self.rows)} points lie past the cliff (working_set_past_cliff), points {listed}"
+        return (f"{what}: their numbers are those of a fleet that thrashes",) if past else ()
 
 
 WAITING = "waiting"

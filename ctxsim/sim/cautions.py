@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ctxsim.cost.working_set import OFFLOADS
 from ctxsim.sim.cluster import Cluster
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import show
 
-USES_HOST = ("swap", "cheapest", "clairvoyant")
 THRASH_RATIO = 0.5
 """More than half of what was swapped out is given up before it is asked for: the copies are mostly in vain."""
 
@@ -17,7 +17,7 @@ THRASH_RATIO = 0.5
 def residency_warnings(scenario: Scenario, cluster: Cluster, summary: dict[str, Any]) -> Iterator[str]:
     """Warnings of tiers that thrash, that are not there, or that are not used."""
     serving = scenario.serving
-    if serving.residency in USES_HOST and not serving.host_kv_capacity:
+    if serving.residency in OFFLOADS and not serving.host_kv_capacity:
         yield (
             f"serving.residency: {serving.residency} has no host memory to swap to (serving.host_kv_capacity is 0 B): "
             "what leaves HBM is computed again"

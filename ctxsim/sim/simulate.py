@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ctxsim.cost import CostModel
+from ctxsim.cost.working_set import working_set
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, summarise
 from ctxsim.metrics.steady import too_short_warning
@@ -81,8 +82,11 @@ def simulate(
     )
     summary = summarise(scenario, cost, history)
     summary["gap_cost_usd"] = cluster.gap_costs()
+    wanted = working_set(scenario, [cost, *others])
+    summary["working_set"] = None if wanted is None else wanted.keys()
     too_short = too_short_warning(scenario, requests, completed_sessions)
-    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *filter(None, [too_short]))
+    cautions = () if wanted is None else wanted.cautions()
+    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *cautions, *filter(None, [too_short]))
     return Simulation(
         scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, journal.gaps, warnings
     )

@@ -41,9 +41,10 @@ KEYS = {
     "cost_usd_per_million_output_tokens",
     "residency",
     "gap",
+    "working_set",
     "breakdown",
 }
-WORDS = {"feasible", "prefill_bound", "decode_bound", "bottleneck", "residency", "gap", "breakdown"}
+WORDS = {"feasible", "prefill_bound", "decode_bound", "bottleneck", "residency", "gap", "working_set", "breakdown"}
 NEEDS_CAPACITY = {"cost_usd_per_session", "cost_usd_per_million_output_tokens"}
 
 

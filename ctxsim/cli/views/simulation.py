@@ -29,7 +29,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
     shown = with_half_widths({key: value for key, value in summary.items() if key not in ("slo_gate", "intervals")})
     yield paragraph(_what_ran(scenario, summary.get("replications")))
     yield ""
-    others = {key: value for key, value in shown.items() if key not in (*LATENCIES, "money")}
+    others = {key: value for key, value in shown.items() if key not in (*LATENCIES, "money", "working_set")}
     yield pairs(_spread(others), across=1 if "replications" in summary else 2)
     yield heading("Latency")
     columns = list(shown[LATENCIES[0]])

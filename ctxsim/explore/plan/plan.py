@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from ctxsim.analysis import prediction_warnings
 from ctxsim.errors import InfeasibleError
 from ctxsim.explore.executors import Executor, local
 from ctxsim.explore.plan.confidence import Confidence, confidence_of
@@ -48,7 +49,7 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is unusual about the chosen fleet."""
-        return self.chosen.design.scenario.warnings
+        return prediction_warnings(self.chosen.scenario)
 
 
 def plan(
