@@ -53,9 +53,7 @@ def test_designs_of_one_machine_are_settled_one_after_the_other(tmp_path, monkey
 
 def test_a_cheaper_design_of_the_same_machine_is_found_after_the_first(tmp_path, monkeypatch):
     needed = {512: 3, 1024: 2}
-    answering(
-        settle, monkeypatch, lambda one: one.deployment.replicas >= needed[one.serving.max_num_batched_tokens]
-    )
+    answering(settle, monkeypatch, lambda one: one.deployment.replicas >= needed[one.serving.max_num_batched_tokens])
     search, best = search_of(tmp_path, Space.of(tensor_parallel=[1], batch_tokens=[512, 1024]), 1)
     assert [fleet.replicas for fleet in best] == [2]
     assert {(fleet.design.number, fleet.replicas) for fleet in search.fleets} >= {(0, 3), (0, 2), (1, 2), (1, 1)}
