@@ -174,9 +174,9 @@ class Replica:
         self._end.callbacks.append(self._end_run)
 
     def _end_run(self, end: simpy.Event) -> None:
+        """The run is over, unless it was cut short since."""
         run = self._run
         if run is None or end is not self._end:
-            # It was cut short since.
             return
         self._run = None
         self._finish(run)
@@ -189,9 +189,8 @@ class Replica:
         """Nothing can run until something comes; what came in the moment after the boundary is the next to do."""
         self._waiting = self._waits_for_copies()
         came_s = min(self._came_s(), default=None)
-        if came_s is None:
-            self._idle = True
-        else:
+        self._idle = came_s is None
+        if came_s is not None:
             self._rest_until(came_s)
             self._plan()
 
