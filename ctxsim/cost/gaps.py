@@ -17,6 +17,9 @@ from ctxsim.cost.topology import HBM, HOST, Fabric
 from ctxsim.cost.transfers import CopySetup
 from ctxsim.spec.scenario import Scenario
 
+MOST_REMEMBERED = 4096
+"""Computations whose seconds a replica's prices remember."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ways:
@@ -86,13 +89,25 @@ class GapPrices:
         self._setup = CopySetup(scenario)
         self._replica = replica
         self._usd_per_s = replica_usd_per_s(scenario)
+        self._alone_s: dict[tuple[int, int], float] = {}
         self._can_swap = serving.host_kv_capacity > 0
         self._inclusive = serving.host_tier == "inclusive"
 
     def recompute_usd(self, past_tokens: int, new_tokens: int) -> float:
         """The whole replica, while ``new_tokens`` are computed after ``past_tokens`` that are there."""
+        seconds = self._alone_s.get((past_tokens, new_tokens))
+        if seconds is None:
+            seconds = self._compute_s(past_tokens, new_tokens)
+        return self._usd_per_s * seconds
+
+    def _compute_s(self, past_tokens: int, new_tokens: int) -> float:
+        """Worked out, and remembered: users of equal lengths ask for the same few again and again."""
         per_iteration = self._scenario.serving.max_num_batched_tokens
-        return self._usd_per_s * alone_s(self._cost.law, self._cost.spans, new_tokens, past_tokens, per_iteration)
+        seconds = alone_s(self._cost.law, self._cost.spans, new_tokens, past_tokens, per_iteration)
+        if len(self._alone_s) >= MOST_REMEMBERED:
+            self._alone_s.clear()
+        self._alone_s[past_tokens, new_tokens] = seconds
+        return seconds
 
     def copy_s(self, source: int, target: int, moved_bytes: float, tokens: int) -> float:
         """Seconds of a copy that has its link to itself."""

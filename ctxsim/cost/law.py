@@ -61,7 +61,8 @@ class RooflineLaw:
         if fixed_s is None:
             fixed_s = self._fixed_seconds(batch)
         lines = [_kernel_line(kernel, batch) for kernel in self._kernels]
-        lines += [self._line(op, batch) for op in self._mixed]
+        if self._mixed:
+            lines += [self._line(op, batch) for op in self._mixed]
         pieces: list[Piece] = []
         start = 0
         while True:

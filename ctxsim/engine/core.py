@@ -102,7 +102,8 @@ class EngineCore:
     @property
     def serving_bytes(self) -> float:
         """HBM of KV blocks of requests being served, without what is still on its way in."""
-        return self.used_bytes - self.holdings.unused_bytes
+        holdings = self.holdings
+        return self.own_bytes + holdings.hbm_bytes - (holdings.idle_bytes + holdings.arriving_bytes)
 
     @property
     def free_bytes(self) -> float:

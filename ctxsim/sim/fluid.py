@@ -10,6 +10,9 @@ from ctxsim.cost.topology import Route, max_min_rates
 
 Key = tuple[int, int]
 
+MOST_SHARINGS = 4096
+"""Sets of flows whose rates are remembered."""
+
 
 class Flow:
     """An amount on its way: ``left_bytes`` of it at ``since_s``, moving at ``bytes_per_s`` from then to ``end_s``."""
@@ -47,6 +50,7 @@ class Fluid:
         self._capacities = capacities
         self._flows: dict[Key, Flow] = {}
         self._passed_bytes: dict[int, float] = defaultdict(float)
+        self._fair_rates: dict[tuple[Route, ...], list[float]] = {}
 
     def begin(self, key: Key, route: Route, amount_bytes: float, at_s: float) -> None:
         """An amount begins to flow; one of nothing ends at the same time."""
@@ -90,11 +94,21 @@ class Fluid:
 
     def _share(self) -> None:
         """Fair rates from ``changed_s`` on."""
-        rates = max_min_rates(self._capacities, [flow.route for flow in self._flows.values()])
+        routes = tuple(flow.route for flow in self._flows.values())
+        rates = self._fair_rates.get(routes)
+        if rates is None:
+            rates = self._find_rates(routes)
         for flow, rate in zip(self._flows.values(), rates, strict=True):
             if rate != flow.bytes_per_s:
                 self._pass(flow, flow.moved_bytes(self.changed_s))
                 flow.go_on(self.changed_s, rate)
+
+    def _find_rates(self, routes: tuple[Route, ...]) -> list[float]:
+        """Worked out, and remembered: the same few replicas copy at once again and again."""
+        if len(self._fair_rates) >= MOST_SHARINGS:
+            self._fair_rates.clear()
+        rates = self._fair_rates[routes] = max_min_rates(self._capacities, routes)
+        return rates
 
     def _pass(self, flow: Flow, amount_bytes: float) -> None:
         for resource, weight in flow.route:

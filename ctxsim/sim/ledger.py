@@ -67,8 +67,10 @@ class Ledger:
         """So much is held from ``at_s`` on; between two calls it changes evenly."""
         seconds = at_s - self._at_s
         if seconds > 0:
-            for tier in (HBM, HOST, DISK):
-                self.held_byte_s[tier] += (self._held[tier] + held[tier]) / 2 * seconds
+            byte_s, before = self.held_byte_s, self._held
+            byte_s[HBM] += (before[HBM] + held[HBM]) / 2 * seconds
+            byte_s[HOST] += (before[HOST] + held[HOST]) / 2 * seconds
+            byte_s[DISK] += (before[DISK] + held[DISK]) / 2 * seconds
         self._at_s = at_s
         self._held = held
 

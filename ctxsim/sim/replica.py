@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Any, Protocol, cast
+from collections.abc import Iterable
+from typing import Protocol, cast
 
 import simpy
 
@@ -57,7 +57,7 @@ class Surroundings(Protocol):
 
 
 class Replica:
-    """A serving engine in simulated time, as one SimPy process.
+    """A serving engine in simulated time: at any time it plans, runs until one event, or rests until it is told.
 
     clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
     later, when all that joins at that boundary has come; the environment's clock only orders events. Where completions
@@ -74,6 +74,7 @@ class Replica:
         self.clock_s = 0.0
         self.outstanding = 0
         self.waiting_tokens = 0
+        self._holdings, self._stores = core.holdings, core.holdings.stores
         self._env = env
         self._scheduler = scheduler
         self._journal = journal
@@ -86,8 +87,8 @@ class Replica:
         self._run: Run | None = None
         self._stalling = False
         self._waiting = False
-        self._idle: simpy.Event | None = None
-        self._process = env.process(self._serve())
+        self._idle = True
+        self._end: simpy.Event | None = None
 
     def deliver(self, request: ServedRequest) -> None:
         """A request arrives now: it wakes an idle replica, or cuts short a run whose plan it changes."""
@@ -132,12 +133,12 @@ class Replica:
             self.core.displace(min(done, run.iterations))
 
     def _disturb(self, at_s: float) -> None:
-        if self._idle is not None:
+        if self._idle:
+            self._idle = False
             self._rest_until(max(self.clock_s, at_s))
-            self._idle.succeed()
-            self._idle = None
+            self._plan_in_time()
         elif self._run is not None and self._cut(self._run, at_s):
-            self._process.interrupt()
+            self._await_end(self._run)
 
     def _cut(self, run: Run, at_s: float) -> bool:
         """The run ends at the first boundary that is not before that time; returns whether that is sooner."""
@@ -147,41 +148,51 @@ class Replica:
             run.iterations = n
         return sooner
 
-    def _serve(self) -> Generator[simpy.Event, Any, None]:
-        while True:
-            turn = self._around.turn()
-            if turn is not None:
-                yield turn
-            self._join()
-            run = self._next_run()
-            if run is None:
-                yield from self._rest()
-                continue
-            self._run = run
-            if self._arrived or self._copied or self._over:
-                self._cut_by_what_came(run)
-            while True:
-                try:
-                    end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-                    yield self._env.timeout(max(0.0, end_s + self._finish_delay_s - self._env.now))
-                    break
-                except simpy.Interrupt:
-                    pass
-            self._run = None
-            self._finish(run)
-            if self._around.releases:
-                yield self._planning_time()
+    def _plan(self, _: simpy.Event | None = None) -> None:
+        """Plans the next iteration, when it is this replica's turn, and sets out with it."""
+        turn = self._around.turn()
+        if turn is None:
+            self._set_out()
+        else:
+            turn.callbacks.append(self._set_out)
 
-    def _rest(self) -> Generator[simpy.Event, Any, None]:
+    def _set_out(self, _: simpy.Event | None = None) -> None:
+        self._join()
+        run = self._next_run()
+        if run is None:
+            self._rest()
+            return
+        self._run = run
+        if self._arrived or self._copied or self._over:
+            self._cut_by_what_came(run)
+        self._await_end(run)
+
+    def _await_end(self, run: Run) -> None:
+        """The run is finished when it ends, unless it is cut short before."""
+        end_s = self.clock_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
+        self._end = self._env.timeout(max(0.0, end_s + self._finish_delay_s - self._env.now))
+        self._end.callbacks.append(self._end_run)
+
+    def _end_run(self, end: simpy.Event) -> None:
+        """The run is over, unless it was cut short since."""
+        run = self._run
+        if run is None or end is not self._end:
+            return
+        self._run = None
+        self._finish(run)
+        if self._around.releases:
+            self._plan_in_time()
+        else:
+            self._plan()
+
+    def _rest(self) -> None:
         """Nothing can run until something comes; what came in the moment after the boundary is the next to do."""
         self._waiting = self._waits_for_copies()
-        came_s = list(self._came_s())
-        if came_s:
-            self._rest_until(min(came_s))
-            return
-        self._idle = self._env.event()
-        yield self._idle
-        yield self._planning_time()
+        came_s = min(self._came_s(), default=None)
+        self._idle = came_s is None
+        if came_s is not None:
+            self._rest_until(came_s)
+            self._plan()
 
     def _rest_until(self, at_s: float) -> None:
         """Nothing has been computed up to then."""
@@ -193,9 +204,10 @@ class Replica:
         core = self.core
         return self._copying > 0 and bool(core.running or core.held or len(core.waiting))
 
-    def _planning_time(self) -> simpy.Event:
-        """Comes when the next iteration is planned, whenever in the environment's time the boundary was noticed."""
-        return self._env.timeout(max(0.0, self.clock_s + PLANNING_DELAY_S - self._env.now))
+    def _plan_in_time(self) -> None:
+        """The next iteration is planned at its time, whenever in the environment's time the boundary was noticed."""
+        planning = self._env.timeout(max(0.0, self.clock_s + PLANNING_DELAY_S - self._env.now))
+        planning.callbacks.append(self._plan)
 
     def _came_s(self) -> Iterable[float]:
         """When each thing happened that no boundary has seen yet."""
@@ -239,9 +251,8 @@ class Replica:
 
     def held(self) -> Held:
         """Bytes that no request being served uses: idle or on their way in HBM, in host memory, on disk."""
-        holdings = self.core.holdings
-        stores = holdings.stores
-        return holdings.unused_bytes, stores.host.used_bytes, stores.disk.used_bytes
+        holdings, stores = self._holdings, self._stores
+        return holdings.idle_bytes + holdings.arriving_bytes, stores.host.used_bytes, stores.disk.used_bytes
 
     def _next_run(self) -> Run | None:
         """Plans the next iteration and finds how many like it can run in a row; None where nothing can run."""

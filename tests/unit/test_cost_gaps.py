@@ -169,3 +169,11 @@ def test_the_simulator_s_quotes_are_these_prices() -> None:
     shared = ("recompute_usd", "copy_s", "copies_s", "hold_usd", "kept_until_s", "ways")
     assert issubclass(ReplicaQuotes, GapPrices)
     assert not set(shared) & set(vars(ReplicaQuotes))
+
+
+def test_what_was_worked_out_once_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = prices()
+    first = asked.recompute_usd(0, TOKENS)
+    monkeypatch.setattr("ctxsim.cost.gaps.alone_s", lambda *_: 1.0)
+    assert asked.recompute_usd(0, TOKENS) == first
+    assert asked.recompute_usd(16, TOKENS) == USD_PER_S

@@ -8,7 +8,7 @@ share links too, and get a session more or less by chance. Whole fleets decide.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 
 from ctxsim.analysis.session import typical_session
 from ctxsim.explore.load import ends_after, is_closed, is_drawn, load_of, with_load
@@ -21,7 +21,7 @@ MANY_REQUESTS = 10_000
 
 DEVIATIONS = 3
 CLOSE = 20
-"""A pilot's answer is as fine as so many parts of it, or one user."""
+"""A pilot's answer is as fine as so many parts of it, or one user, and says how many replicas it takes."""
 
 
 def can_stand_for_fleet(base: Scenario) -> bool:
@@ -70,22 +70,31 @@ class Served:
 
 @dataclass(frozen=True)
 class Pilot:
-    """The search for the most users of one replica. least: tried first; most: more are never served."""
+    """The search for the most users of one replica. least: tried first; most: more are never served.
+
+    scenario: the replica under the load of the fleet.
+    """
 
     scenario: Scenario
     least: int
     most: int
 
     def run(self) -> Served:
-        """Doubles the users until they are too many, then halves the difference until it is a few percent."""
+        """Doubles the users until they are too many, then halves the difference until it is a few percent and makes
+        no difference to the fleet: a run of one replica costs a small part of one of all."""
         low, high = 0, self.least
         while high <= self.most and self._meets(high):
             low, high = high, 2 * high
         high = min(high, self.most + 1)
-        while low and high - low > 1 + low // CLOSE:
+        while low and high - low > 1 and not self._is_fine(low, high - 1):
             middle = (low + high) // 2
             low, high = (middle, high) if self._meets(middle) else (low, middle)
         return Served(low, high)
+
+    def _is_fine(self, fewest: int, most: int) -> bool:
+        """Whether it does not matter where between these the answer is."""
+        load = int(load_of(self.scenario))
+        return most - fewest <= fewest // CLOSE and ceil(load / fewest) == ceil(load / most)
 
     def _meets(self, users: int) -> bool:
         return meets(self.scenario.slo, Trial(with_load(self.scenario, users)).run())

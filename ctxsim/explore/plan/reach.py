@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ctxsim.explore.executors import Executor, answers
@@ -27,23 +27,27 @@ class Reach:
 
 
 def reach_of(fleet: Scenario, executor: Executor) -> Reach:
-    """How far beyond its load a fleet that meets the SLO goes: in steps that double, two at a time, then between."""
+    """How far beyond its load a fleet that meets the SLO goes: in steps that double, then between.
+
+    The first step alone, since a fleet that was chosen for its load seldom takes it; the others two at a time.
+    """
     load = load_of(fleet)
     step = max(1, round(load / STEPS)) if is_closed(fleet) else load / STEPS
+    doublings = [2**n for n in range(DOUBLINGS)]
 
-    def meeting(numbers: tuple[int, ...]) -> Iterator[bool]:
+    def meeting(numbers: Sequence[int]) -> Iterator[bool]:
         trials = [Trial(with_load(fleet, load + n * step)) for n in numbers]
         return (meets(fleet.slo, outcome) for outcome in answers(trials, executor))
 
     low, high = 0, 0
-    for doubling in range(0, DOUBLINGS, 2):
-        pair = (2**doubling, 2 ** (doubling + 1))
-        met = list(meeting(pair))
-        if all(met):
-            low = pair[1]
-            continue
-        low, high = (pair[0], pair[1]) if met[0] else (low, pair[0])
-        break
+    for numbers in (doublings[:1], *(doublings[n : n + 2] for n in range(1, DOUBLINGS, 2))):
+        for number, met in zip(numbers, list(meeting(numbers)), strict=True):
+            if not met:
+                high = number
+                break
+            low = number
+        if high:
+            break
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if next(meeting((middle,))) else (low, middle)

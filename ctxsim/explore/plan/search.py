@@ -20,8 +20,9 @@ from ctxsim.explore.plan.settle import Settling, settled
 from ctxsim.spec.scenario import Scenario
 
 PILOTS_TOGETHER = 4
-FLEETS_TOGETHER = 2
-"""How many designs set out together: more waste work that the first of them would have spared."""
+MACHINES_TOGETHER = 2
+"""How many designs set out together: more waste work that the first of them would have spared. Of one machine only one
+at a time is simulated in whole fleets, since the next has to be cheaper than what it comes to."""
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and of how much."""
@@ -176,7 +177,8 @@ class Search:
         """Simulates whole fleets of candidates, the cheapest guess first, as long as one could be an answer."""
         waiting = sorted(candidates, key=lambda c: (c.usd_per_hour, c.design.number))
         while waiting:
-            batch, waiting = waiting[:FLEETS_TOGETHER], waiting[FLEETS_TOGETHER:]
+            batch = _first_of_machines(waiting)
+            waiting = [one for one in waiting if one not in batch]
             best = [*self.best.values()]
             tasks = [(one, top) for one in batch if (top := self._top(one.design, best)) >= one.least]
             found = answers([Settling(one.design, min(one.guess, top), top) for one, top in tasks], self._executor)
@@ -198,3 +200,11 @@ class Search:
         """The most replicas of it that may be bought and could be an answer beside what was found."""
         most, limit = design.most_replicas(self._most), self._limit(found, design.machine)
         return most if limit == inf else bisect_left(range(1, most + 1), limit, key=design.usd_per_hour)
+
+
+def _first_of_machines(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The first of each machine, of the first few machines."""
+    first: dict[tuple[str, int], Candidate] = {}
+    for one in candidates:
+        first.setdefault(one.design.machine, one)
+    return list(first.values())[:MACHINES_TOGETHER]
