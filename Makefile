@@ -32,6 +32,7 @@ docs: $(READY)
 	$(BIN)/ctxsim paper --markdown > docs/paper.md
 	$(BIN)/python docs/readme_figure.py
 	$(BIN)/python benchmarks/residency.py > docs/residency.md
+	$(BIN)/python benchmarks/economics.py -o docs
 	$(BIN)/ctxsim validate --data ../shared/data -o docs
 	$(BIN)/python benchmarks/run.py --million --markdown > docs/performance.md
 

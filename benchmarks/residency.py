@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import asked_again as asked
 import numpy as np
 import thirty
+from shown import number, table
 
 from ctxsim import analysis
 from ctxsim.records import Table
@@ -37,19 +38,6 @@ BREAK_EVEN = (
 DOCUMENTS = (1, 4, 8, 9, 16, 30, 31, 32, 38, 39, 64)
 RATES_PER_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 GIGABYTE = 1e9
-
-Row = Sequence[Any]
-
-
-def table(header: Sequence[str], rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number for people; none where there is none."""
-    return "-" if value is None else f"{value:.{digits}g}"
 
 
 def example(order: tuple[str, dict[str, Any], str]) -> list[str]:
