@@ -38,6 +38,11 @@ class Kernel(Protocol):
         """Its name in breakdowns."""
         ...
 
+    @property
+    def span(self) -> int:
+        """Its place among the batch's pairs and touched tokens."""
+        ...
+
     def at(self, batch: BatchTotals, start: int) -> Stretch:
         """The time at iteration ``start`` of a batch that repeats."""
         ...

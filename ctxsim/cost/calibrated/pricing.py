@@ -9,9 +9,11 @@ from typing import Any
 from ctxsim.cost.calibrated.bench import Bench
 from ctxsim.cost.calibrated.compiling import priced_kernels, priced_operations
 from ctxsim.cost.calibrated.law import CalibratedLaw
+from ctxsim.cost.calibrated.shares import fixed_shares, kernel_shares
 from ctxsim.cost.curves import Device
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, OperationCost, Rates
+from ctxsim.cost.shares import Shares, peak_shares
 from ctxsim.geometry import BatchTotals, ContextClass
 from ctxsim.spec.scenario import Scenario
 
@@ -56,6 +58,18 @@ class Pricing:
         bench = replace(self._bench, device=device)
         tariffs = priced_operations(self._scenario, bench)
         return CalibratedLaw(tariffs, priced_kernels(self._scenario, bench, self._classes), rest)
+
+    def shares(self, batch: BatchTotals, decodes: BatchTotals) -> tuple[Shares, Shares]:
+        """Seconds of an iteration: those that are for ``decodes``, a part of the batch, and all."""
+        rates = replace(self._rates, hbm_bytes_per_s=self._rates.hbm_bytes_per_s * self._hbm_ratio)
+        mine, whole = peak_shares(self._rest, rates, self._scenario.serving.iteration_overhead, batch, decodes)
+        mine_s, all_s = list(mine.kernels_s), list(whole.kernels_s)
+        for kernel in self._kernels:
+            its_s, together_s = kernel_shares(kernel, batch, decodes)
+            mine_s[kernel.span] = mine_s[kernel.span] + its_s
+            all_s[kernel.span] = all_s[kernel.span] + together_s
+        fixed_s, fixed_all_s = fixed_shares(self._tariffs, batch, decodes)
+        return Shares(mine.fixed_s + fixed_s, mine_s), Shares(whole.fixed_s + fixed_all_s, all_s)
 
     def rest_s(self, cost: OperationCost, maximum: Callable[..., Any]) -> Any:
         """What an operation that the calibration has no fit for takes, from its times at the peaks."""
