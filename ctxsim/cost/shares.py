@@ -30,33 +30,53 @@ class Shares(NamedTuple):
         return self.fixed_s + sum(self.kernels_s)
 
 
-def peak_shares(
+class Slope(NamedTuple):
+    """By how much longer a kernel takes for a query-key pair more, and for a token of KV more that is touched."""
+
+    per_pair_s: Any
+    per_touched_s: Any
+
+
+class Division(NamedTuple):
+    """An iteration's seconds: those for a part of its batch, and all. slopes: of the attention kernels, by span."""
+
+    mine: Shares
+    whole: Shares
+    slopes: Sequence[Slope]
+
+
+def peak_division(
     operations: Iterable[Operation], rates: Rates, overhead_s: float, batch: BatchTotals, decodes: BatchTotals
-) -> tuple[Shares, Shares]:
-    """Seconds of an iteration at the peaks: those that are for ``decodes``, a part of the batch, and all."""
+) -> Division:
+    """An iteration at the peaks; the part of its batch is ``decodes``."""
     evenly = decodes.sequences / batch.sequences
-    mine_s: list[Any] = [overhead_s * evenly, *(0.0 * evenly for _ in batch.pairs)]
-    all_s: list[Any] = [overhead_s + 0.0 * evenly, *mine_s[1:]]
+    none = 0.0 * evenly
+    mine_s, all_s = [none] * (1 + len(batch.pairs)), [none] * (1 + len(batch.pairs))
+    slopes = [Slope(none, none) for _ in batch.pairs]
+    mine_s[0], all_s[0] = overhead_s * evenly, overhead_s + none
     for op in operations:
         at = 0 if op.span is None else 1 + op.span
-        mine, whole = _operation_s(op, rates, batch, decodes, evenly)
+        mine, whole, slope = _divided(op, rates, batch, decodes)
         mine_s[at] = mine_s[at] + mine
         all_s[at] = all_s[at] + whole
-    return Shares(mine_s[0], mine_s[1:]), Shares(all_s[0], all_s[1:])
+        if op.span is not None:
+            before = slopes[op.span]
+            slopes[op.span] = Slope(before.per_pair_s + slope.per_pair_s, before.per_touched_s + slope.per_touched_s)
+    return Division(Shares(mine_s[0], mine_s[1:]), Shares(all_s[0], all_s[1:]), slopes)
 
 
-def _operation_s(
-    op: Operation, rates: Rates, batch: BatchTotals, decodes: BatchTotals, evenly: Any
-) -> tuple[Any, Any]:
-    compute_s = op.flop(batch) / op.flop_per_s
-    hbm_s = op.hbm_bytes(batch) / rates.hbm_bytes_per_s
-    mine_compute_s = op.flop(decodes) / op.flop_per_s
-    mine_hbm_s = _bytes_of(op, batch, decodes, evenly) / rates.hbm_bytes_per_s
-    mine_s, all_s = np.where(compute_s >= hbm_s, mine_compute_s, mine_hbm_s), np.maximum(compute_s, hbm_s)
+def _divided(op: Operation, rates: Rates, batch: BatchTotals, decodes: BatchTotals) -> tuple[Any, Any, Slope]:
+    """Seconds of one operation for the decodes and for all, and its slope, as what binds it."""
+    hbm, evenly = rates.hbm_bytes_per_s, decodes.sequences / batch.sequences
+    compute_s, hbm_s = op.flop(batch) / op.flop_per_s, op.hbm_bytes(batch) / hbm
+    computes = compute_s >= hbm_s
+    mine_s = np.where(computes, op.flop(decodes) / op.flop_per_s, _bytes_of(op, batch, decodes, evenly) / hbm)
+    all_s = np.maximum(compute_s, hbm_s)
     if op.link_bytes_per_token and rates.link_bytes_per_s is not None:
         mine_s = mine_s + op.link_bytes(decodes) / rates.link_bytes_per_s
         all_s = all_s + op.link_bytes(batch) / rates.link_bytes_per_s
-    return mine_s, all_s
+    per_touched_s = np.where(computes, op.flop_per_touched / op.flop_per_s, op.bytes_per_touched / hbm)
+    return mine_s, all_s, Slope(np.where(computes, op.flop_per_pair / op.flop_per_s, 0.0), per_touched_s)
 
 
 def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: Any) -> Any:

@@ -1,9 +1,9 @@
 """What each request is charged for the runs that it was in: exactly its part of each, whatever the size of batches.
 
-Within the answers of an iteration its time is divided evenly, that of attention by the KV tokens that each sequence
-touches; within the prompts by tokens, that of attention by query-key pairs. Of a sequence that decodes, tokens touched
-grow by one a step or not at all, so that what it pays in a number of runs in a row is affine in its context at their
-beginning: the difference of running sums over the runs, read where it came and where it left.
+Each sequence pays for what its context adds to the attention kernels, pair by pair and token by token. What is left is
+divided evenly within the answers of an iteration, and by tokens within the prompts. Of a sequence that decodes, tokens
+touched grow by one a step or not at all, so that what it pays in a number of runs in a row is affine in its context at
+their beginning: the difference of running sums over the runs, read where it came and where it left.
 """
 
 from __future__ import annotations
@@ -54,23 +54,30 @@ class BusyCharges:
 
 
 class _Prices:
-    """What the runs of a block cost, in USD: of prompts and of answers without context, then by attention kernel."""
+    """What the runs of a block cost, in USD, and who pays it.
+
+    prompts: the whole of the time that is for prompts. per_pair, per_touched: by attention kernel, for all iterations
+    of a run. per_decoded: the same of a token touched by who decodes, where anyone does; per_sequence: what each of them
+    pays beside that.
+    """
 
     def __init__(self, runs: int, spans: int) -> None:
-        self.prefill = np.zeros((1 + spans, runs))
+        self.prompts = np.zeros(runs)
         self.per_sequence = np.zeros(runs)
+        self.per_pair = np.zeros((spans, runs))
         self.per_touched = np.zeros((spans, runs))
+        self.per_decoded = np.zeros((spans, runs))
 
     def set(self, mine: Array, runs: Table, split: SplitRuns, usd_per_s: float) -> None:
-        """Of the runs of one group of replicas. What kernels take of those who touch nothing goes evenly."""
-        fixed_s = split.decode.fixed_s
-        for i, (prefill_s, decode_s) in enumerate(zip(split.prefill.kernels_s, split.decode.kernels_s, strict=True)):
-            touched = split.decodes.touched[i]
-            self.prefill[1 + i, mine] = usd_per_s * prefill_s
-            self.per_touched[i, mine] = usd_per_s * np.where(touched > 0, decode_s, 0.0) / np.maximum(touched, 1.0)
-            fixed_s = fixed_s + np.where(touched > 0, 0.0, decode_s)
-        self.prefill[0, mine] = usd_per_s * split.prefill.fixed_s
-        self.per_sequence[mine] = usd_per_s * fixed_s / np.maximum(runs["decoding"], 1)
+        """Of the runs of one group of replicas. A token that is decoded makes as many pairs as it touches tokens."""
+        evenly_s = split.decode.seconds
+        for i, (per_pair_s, per_touched_s) in enumerate(split.slopes):
+            self.per_pair[i, mine], self.per_touched[i, mine] = usd_per_s * per_pair_s, usd_per_s * per_touched_s
+            per_decoded_s = np.where(runs["decoding"] > 0, per_pair_s + per_touched_s, 0.0)
+            self.per_decoded[i, mine] = usd_per_s * per_decoded_s
+            evenly_s = evenly_s - per_decoded_s * split.decodes.touched[i]
+        self.prompts[mine] = usd_per_s * split.prefill.seconds
+        self.per_sequence[mine] = usd_per_s * evenly_s / np.maximum(runs["decoding"], 1)
 
 
 class _Clock:
@@ -146,22 +153,28 @@ def _priced(groups: Groups, rows: Table, busy: list[BusyTime]) -> _Prices:
 
 def _of_chunks(chunks: Table, clock: _Clock, prices: _Prices, runs: Table, spans: Sequence[Span]) -> Array:
     """USD of each chunk of a prompt: its part of the time that its run spent on prompts."""
-    row, new = clock.row(chunks["replica"], chunks["run"]), chunks["new_tokens"]
-    past = chunks["past_tokens"] + new * (runs["iterations"][row] - 1) / 2
-    by_tokens = _parts(row, new, len(runs))
-    usd = prices.prefill[0][row] * by_tokens
-    for i, span in enumerate(spans):
-        seen = (span.phase == "any") | ((span.phase == "decode") == (new == 1))
-        by_pairs = _parts(row, np.where(seen, span.pairs(new, past, np.minimum), 0.0), len(runs))
-        usd += prices.prefill[1 + i][row] * np.where(by_pairs < 0, by_tokens, by_pairs)
+    row = clock.row(chunks["replica"], chunks["run"])
+    usd: Array = prices.prompts[row]
+    several = np.flatnonzero(np.bincount(row, minlength=len(runs))[row] > 1)
+    if len(several):
+        at = row[several]
+        new, past = chunks["new_tokens"][several], chunks["past_tokens"][several]
+        own_usd = _own(new, past, (runs["iterations"][at] - 1) / 2, prices.per_pair[:, at], prices.per_touched[:, at], spans)
+        rest_usd = prices.prompts - np.bincount(at, own_usd, minlength=len(runs))
+        usd[several] = own_usd + rest_usd[at] * new / np.bincount(at, new, minlength=len(runs))[at]
     return usd
 
 
-def _parts(row: Array, amount: Array, runs: int) -> Array:
-    """Each amount as a part of all that have the same row; -1 where they are all 0."""
-    totals = np.bincount(row, amount, minlength=runs)[row]
-    parts: Array = np.where(totals > 0, amount, -1.0) / np.where(totals > 0, totals, 1.0)
-    return parts
+def _own(
+    new: Array, past: Array, middle: Array, per_pair_usd: Array, per_touched_usd: Array, spans: Sequence[Span]
+) -> Array:
+    """USD of the attention that chunks cause, in the middle iteration of their runs."""
+    usd = np.zeros(len(new))
+    for i, span in enumerate(spans):
+        extents = np.array([span.extent(n, p)[:4] for n, p in zip(new.tolist(), past.tolist(), strict=True)])
+        pairs, touched = (extents[:, at] + middle * extents[:, at + 1] for at in (0, 2))
+        usd += per_pair_usd[i] * pairs + per_touched_usd[i] * touched
+    return usd
 
 
 def _of_stays(stays: Table, clock: _Clock, prices: _Prices, spans: Sequence[Span]) -> Array:
@@ -171,7 +184,7 @@ def _of_stays(stays: Table, clock: _Clock, prices: _Prices, spans: Sequence[Span
     tokens = clock.tokens(replica, stays["step_0_tokens"])
     usd = _between(prices.per_sequence, first, end)
     for i, span in enumerate(spans):
-        flat, rising = prices.per_touched[i], prices.per_touched[i] * clock.middle
+        flat, rising = prices.per_decoded[i], prices.per_decoded[i] * clock.middle
         if flat.any():
             for which, a, b, at_zero, growth in stretches(span, clock.sums, first, end, tokens):
                 part = at_zero * _between(flat, a, b) + growth * _between(rising, a, b)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ctxsim.cost import CostModel
-from ctxsim.cost.shares import Shares
+from ctxsim.cost.shares import Shares, Slope
 from ctxsim.geometry import BatchTotals
 from ctxsim.metrics.utilisation import mean_batches, mean_decodes, run_s
 from ctxsim.records import Table
@@ -37,26 +37,33 @@ class BusyTime:
 
 
 class SplitRuns(NamedTuple):
-    """Each run's whole time without copies: for prompts, for answers; and the batches it was divided by."""
+    """Each run's whole time without copies: for prompts, for answers. slopes: of the kernels, for all its iterations.
+
+    batch, decodes: the middle iteration's, and of those who decode in it.
+    """
 
     prefill: Shares
     decode: Shares
+    slopes: list[Slope]
+    batch: BatchTotals
     decodes: BatchTotals
 
 
 def split_runs(cost: CostModel, runs: Table) -> SplitRuns:
     """Arrays, a value a run; prefill and decode sum to what each run lasted, less what copies made it longer."""
-    batch, decodes = mean_batches(cost, runs), mean_decodes(cost, runs)
-    mine, whole = cost.shares(batch, decodes)
-    scale = (run_s(runs) - runs["slowed_s"]) / whole.seconds
-    prompts = np.where(runs["decoding"] < runs["sequences"], scale, 0.0)
-    answers = np.where(runs["decoding"] > 0, scale, 0.0)
+    batch = mean_batches(cost, runs)
+    decodes = mean_decodes(cost, runs, batch)
+    mine, whole, slopes = cost.division(batch, decodes)
+    times = (run_s(runs) - runs["slowed_s"]) / whole.seconds
+    prompts = np.where(runs["decoding"] < runs["sequences"], times, 0.0)
+    answers = np.where(runs["decoding"] > 0, times, 0.0)
     prefill = Shares(
         (whole.fixed_s - mine.fixed_s) * prompts,
         [(all_s - mine_s) * prompts for all_s, mine_s in zip(whole.kernels_s, mine.kernels_s, strict=True)],
     )
     decode = Shares(mine.fixed_s * answers, [mine_s * answers for mine_s in mine.kernels_s])
-    return SplitRuns(prefill, decode, decodes)
+    slopes = [Slope(slope.per_pair_s * times, slope.per_touched_s * times) for slope in slopes]
+    return SplitRuns(prefill, decode, slopes, batch, decodes)
 
 
 def busy_time(cost: CostModel, parts: Iterable[Table]) -> BusyTime:

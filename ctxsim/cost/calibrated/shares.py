@@ -17,6 +17,7 @@ import numpy as np
 from ctxsim.cost.calibrated.each import each
 from ctxsim.cost.calibrated.kernels import Kernel
 from ctxsim.cost.calibrated.tariffs import Priced
+from ctxsim.cost.shares import Slope
 from ctxsim.geometry import BatchTotals
 
 Pair = tuple[Any, Any]
@@ -33,15 +34,19 @@ def fixed_shares(tariffs: Iterable[Priced], batch: BatchTotals, decodes: BatchTo
     return found[:, 0].reshape(np.shape(numbers[0])), found[:, 1].reshape(np.shape(numbers[0]))
 
 
-def kernel_shares(kernel: Kernel, batch: BatchTotals, decodes: BatchTotals) -> Pair:
-    """Of one attention kernel."""
-    all_s = each(partial(_kernel_s, kernel), batch)
+def kernel_shares(kernel: Kernel, batch: BatchTotals, decodes: BatchTotals) -> tuple[Any, Any, Slope]:
+    """Of one attention kernel, with its slope."""
+    found = np.asarray(each(partial(_kernel_s, kernel), batch, growth=1.0))
+    all_s, slope_s = found[..., 0], found[..., 1]
     touched = batch.touched[kernel.span]
-    return all_s * decodes.touched[kernel.span] / np.where(touched > 0, touched, 1.0), all_s
+    mine_s = all_s * decodes.touched[kernel.span] / np.where(touched > 0, touched, 1.0)
+    return mine_s, all_s, Slope(slope_s, 0.0) if kernel.by_pairs else Slope(0.0, slope_s)
 
 
-def _kernel_s(kernel: Kernel, batch: BatchTotals) -> float:
-    return kernel.at(batch, 0).seconds
+def _kernel_s(kernel: Kernel, batch: BatchTotals) -> tuple[float, float]:
+    """Its time, and what a pair or a token more adds to it."""
+    stretch = kernel.at(batch, 0)
+    return stretch.seconds, stretch.growth_s
 
 
 def _share(tariff: Priced, sequences: int, new_tokens: int, decode_tokens: int, decoding: int) -> np.ndarray:
