@@ -95,7 +95,7 @@ class CostModel:
         return overhead + sum(cost.seconds for cost in self.breakdown(batch, maximum))
 
     def division(self, batch: BatchTotals, decodes: BatchTotals) -> Division:
-        """Seconds of an iteration, divided between ``decodes``, a part of the batch, and the rest (numbers or arrays)."""
+        """Seconds of an iteration, divided between ``decodes``, a part of the batch, and the rest; or arrays."""
         if self._pricing is not None:
             return self._pricing.division(batch, decodes)
         from ctxsim.cost.shares import peak_division

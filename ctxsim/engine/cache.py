@@ -216,14 +216,15 @@ class KvCache:
     def _evict(self, wanted_bytes: float, forced: bool) -> Room:
         """Gives up extents in the policy's order until copies under way and what was dropped are enough.
 
-        What is copied is copied whole, what is dropped only as far as needed.
+        What is copied is copied whole, what is dropped only as far as needed; what host memory has already is dropped.
         """
         holdings = self.holdings
         while holdings.moving_bytes < wanted_bytes:
             victim = self._victim(forced)
             if victim is None:
                 return Room.COMING if holdings.moving_bytes else Room.REFUSED
-            if not (victim.offload and holdings.offload(victim.extent)):
+            copies = victim.offload and not victim.extent.lies_in(HOST)
+            if not (copies and holdings.offload(victim.extent)):
                 wanted_bytes -= self._drop_tail(victim.extent, wanted_bytes - holdings.moving_bytes)
         return Room.COMING if wanted_bytes > 0 else Room.FREE
 

@@ -25,8 +25,8 @@ class Extent:
     users: requests that hold it. tiers: bit t is set where tier t has it; move: the copy under way. used_at: order of
     last use; idle_since_s: when its last user let go. kept_bytes: its share of the blocks of a sequence. growing: its
     prompt is still being computed; doomed: to be dropped as soon as nobody holds or copies it. queued: bit t is set
-    where tier t has it in its order of use. payer: the request that used it last, which pays for what it holds; counted:
-    bit t is set where room of tier t below HBM is taken for it.
+    where tier t has it in its order of use. payer: the request that used it last, which pays for what it holds.
+    counted: bit t is set where room of tier t below HBM is taken for it.
     """
 
     __slots__ = (

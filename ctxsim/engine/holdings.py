@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ctxsim.engine.extents import Extent, PrefixTree
 from ctxsim.engine.request import Request
@@ -168,9 +168,13 @@ class Holdings:
         self.stores.drop(extent)
         self._unlink(extent)
 
-    def close(self) -> None:
-        """Nothing is asked any more: whoever is told of what is held is told that it ends."""
-        for extent in self.tree.extents():
+    def close(self, moves: Iterable[Move]) -> None:
+        """Nothing is asked any more: whoever is told of what is held is told that it ends.
+
+        moves: those under way: what they copy may follow what is nowhere any more.
+        """
+        moving = (extent for move in moves for extent in move.extent.path())
+        for extent in dict.fromkeys((*self.tree.extents(), *moving)):
             if extent.lies_in(HBM) and not extent.users:
                 self._on_held(extent.payer, HBM, -extent.kept_bytes)
             if extent.move is not None and extent.move.target == HBM:

@@ -57,8 +57,8 @@ class _Prices:
     """What the runs of a block cost, in USD, and who pays it.
 
     prompts: the whole of the time that is for prompts. per_pair, per_touched: by attention kernel, for all iterations
-    of a run. per_decoded: the same of a token touched by who decodes, where anyone does; per_sequence: what each of them
-    pays beside that.
+    of a run. per_decoded: the same of a token touched by who decodes, where anyone does; per_sequence: what each of
+    them pays beside that.
     """
 
     def __init__(self, runs: int, spans: int) -> None:
@@ -95,7 +95,8 @@ class _Clock:
     def begin(self, rows: Table | None) -> None:
         """The next block, or the first, before which nothing was."""
         if rows is None:
-            self._counts, self._steps = np.zeros(self._replicas, np.int64), np.zeros(self._replicas)
+            self._counts: Array = np.zeros(self._replicas, np.int64)
+            self._steps: Array = np.zeros(self._replicas)
             return
         self._runs_before += self._counts
         self._steps_before += self._steps
@@ -159,7 +160,9 @@ def _of_chunks(chunks: Table, clock: _Clock, prices: _Prices, runs: Table, spans
     if len(several):
         at = row[several]
         new, past = chunks["new_tokens"][several], chunks["past_tokens"][several]
-        own_usd = _own(new, past, (runs["iterations"][at] - 1) / 2, prices.per_pair[:, at], prices.per_touched[:, at], spans)
+        own_usd = _own(
+            new, past, (runs["iterations"][at] - 1) / 2, prices.per_pair[:, at], prices.per_touched[:, at], spans
+        )
         rest_usd = prices.prompts - np.bincount(at, own_usd, minlength=len(runs))
         usd[several] = own_usd + rest_usd[at] * new / np.bincount(at, new, minlength=len(runs))[at]
     return usd

@@ -49,8 +49,8 @@ MONEY_DEFINITIONS = {
     "money.parts_usd.idle": "the rest: accelerators without work, host memory and disk set aside but empty (idle_usd)",
     "money.per_session_usd": "the bill and its parts a session that was completed; per_turn_usd: a turn that was "
     "served; per_million_input_tokens_usd, per_million_output_tokens_usd: a million tokens of prompts, of answers",
-    "money.session_usd": "what completed sessions were charged each: their parts of the runs they were in, their copies, "
-    "and the KV that they left; idle is nobody's, so that its mean is below cost_usd_per_session",
+    "money.session_usd": "what completed sessions were charged each: their parts of the runs they were in, their "
+    "copies, and the KV that they left; idle is nobody's, so that its mean is below cost_usd_per_session",
     "money.own_per_million_tokens_usd": "what tokens cost alone: prefill for those of prompts that were computed, "
     "switching and holding for those found in the cache, decode for those of answers; idle is nobody's",
     "money.energy_kwh": "at most: the board power (TDP) of all accelerators for the whole duration, hosts and cooling "

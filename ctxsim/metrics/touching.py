@@ -1,5 +1,4 @@
-"""The KV tokens that a decoding sequence touches while runs of iterations follow one another: where they grow, and where
-they do not."""
+"""The KV tokens that a decoding sequence touches while runs of iterations follow one another."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ replica is paid for by whom it computes for, and holding has the gap's share of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 from ctxsim.cost.gaps import GapPrices
@@ -97,6 +97,9 @@ class Ledger:
         """A run is over, but for what its end brings: what changed meanwhile changed evenly."""
         self._tell(at_s)
         self._late.clear()
+        if not any(self._held):
+            # Nothing comes to be kept within a run: what is told of next was not there before.
+            self._at_s = at_s
         if slowed_s:
             self._per_copy_s += slowed_s / len(self._copies)
 

@@ -24,8 +24,8 @@ class Replica:
     clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
     later, when all that joins at that boundary has come; the environment's clock only orders events. Where completions
     release requests, a run is finished at its boundary and not only when the next one is planned. outstanding: requests
-    it was given that have not ended; waiting_tokens: prompts of those it has not begun to serve. stays: who was in which
-    of its runs.
+    it was given that have not ended; waiting_tokens: prompts of those it has not begun to serve. stays: who was in
+    which of its runs.
     """
 
     def __init__(

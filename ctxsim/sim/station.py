@@ -86,6 +86,7 @@ class Station:
         self._setup = CopySetup(scenario)
         self._laws: dict[float, Law] = {}
         self._copy_bytes_per_s = 0.0
+        self._moves: dict[Move, None] = {}
         scheduler = SCHEDULERS[serving.scheduler]()
         quotes = ReplicaQuotes(scenario, cost, site.links, self._local, self.now_s, users.next_uses)
         host_bytes, disk_bytes = store_bytes(scenario)
@@ -158,12 +159,14 @@ class Station:
             self._setup.seconds(move.source, blocks, move.moved_bytes if computes else 0.0),
             lambda ended: self.replica.copied(ended, move),
         )
+        self._moves[move] = None
         if HBM in (move.source, move.target):
             self.ledger.sent(move)
         self._site.links.order(copy, self.replica.clock_s)
 
     def ended(self, move: Move) -> None:
         """See sim.surroundings."""
+        del self._moves[move]
         if HBM in (move.source, move.target):
             self.ledger.ended(move)
 
@@ -201,5 +204,5 @@ class Station:
         if self.replica.clock_s < end_s:
             self.ledger.rested(Rest(self.replica.clock_s, end_s, self.replica.held(), waited=False))
         self.ledger.end(end_s)
-        self.core.cache.holdings.close()
+        self.core.cache.holdings.close(self._moves)
         self.ledger.settle()

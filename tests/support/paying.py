@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from math import pi
+from typing import cast
 
 import numpy as np
 
-from ctxsim.cost import CostModel
-from ctxsim.cost.law import RooflineLaw
+from ctxsim.cost import CostModel, Rates, RooflineLaw
 from ctxsim.cost.money import replica_usd_per_s
 from ctxsim.geometry import Span
 from ctxsim.metrics import charge_runs, groups_of
@@ -85,9 +85,7 @@ def _numbered(runs: Table) -> tuple[np.ndarray, np.ndarray]:
     return numbers, steps
 
 
-def _divide(
-    seconds: np.ndarray, requests: np.ndarray, own_s: Sequence[float], by: np.ndarray, all_s: float
-) -> None:
+def _divide(seconds: np.ndarray, requests: np.ndarray, own_s: Sequence[float], by: np.ndarray, all_s: float) -> None:
     """To each its own, and a part of the rest."""
     rest_s = all_s - sum(own_s)
     for request, mine_s, part in zip(requests, own_s, by, strict=True):
@@ -95,11 +93,10 @@ def _divide(
 
 
 def untied(case: Case) -> Case:
-    """The case with kernels whose compute and memory times are never equal: a tie would be divided as its run is."""
-    odd = [(1.0371 * op.flop_per_pair, 1.0219 * op.flop_per_touched) for op in case.cost.operations]
-    operations = tuple(
-        replace(op, flop_per_pair=pair, flop_per_touched=touched)
-        for op, (pair, touched) in zip(case.cost.operations, odd, strict=True)
-    )
-    law = RooflineLaw(operations, case.cost.rates, 0.0)
-    return replace(case, cost=replace(case.cost, operations=operations, law=law))
+    """The same with another HBM bandwidth: no operation is ever bound by FLOP and bytes at once.
+
+    Where one is, it may be divided as either, and only the law of a run knows which of them it comes from.
+    """
+    rates = Rates(1.0, 1.0, pi / 3, None)
+    law = RooflineLaw(case.cost.operations, rates, 0.0)
+    return replace(case, cost=replace(case.cost, rates=rates, law=law))

@@ -13,6 +13,7 @@ from support.sources import Talk, Turn, at
 
 from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
+from ctxsim.sim.charges import Charges
 from ctxsim.sim.cluster import Stepping
 from ctxsim.sim.journal import ServedRequest
 from ctxsim.sim.ledger import GapCosts, Ledger, total
@@ -35,7 +36,13 @@ COST = stub_cost(block_size=1, capacity_bytes=POOL_BYTES, law=ConstantLaw(ITERAT
 def machine(residency: str = "swap", host_bytes: float = 1000.0, host_tier: str = "exclusive") -> Scenario:
     limits = engine(max_num_batched_tokens=CHUNK_TOKENS, max_num_seqs=8)
     serving = limits.serving.model_copy(
-        update={"residency": residency, "host_kv_capacity": host_bytes, "host_tier": host_tier, "block_size": 1}
+        update={
+            "residency": residency,
+            "host_kv_capacity": host_bytes,
+            "host_tier": host_tier,
+            "block_size": 1,
+            "iteration_overhead": ITERATION_S,
+        }
     )
     price = replace(
         limits.price,
@@ -48,7 +55,7 @@ def machine(residency: str = "swap", host_bytes: float = 1000.0, host_tier: str 
 
 
 def ledger(**settings: Any) -> Ledger:
-    return Ledger(GapPrices(machine(**settings), cast(CostModel, COST)))
+    return Ledger(GapPrices(machine(**settings), cast(CostModel, COST)), Charges(), USD_PER_S)
 
 
 def turn(known: int, found: int, gap_s: float | None = None, preemptions: int = 0) -> ServedRequest:

@@ -2,8 +2,8 @@
 
 An operation without context takes what it would have taken for the prompts alone, and for the answers alone; together
 it takes less than the sum. What an iteration would have taken less without the one part is that part's own; the rest,
-which either would have needed alone, is divided evenly over all sequences. Attention kernels were measured apart: one of
-prompts is theirs, one of decode goes by the KV tokens that it reads for each.
+which either would have needed alone, is divided evenly over all sequences. Attention kernels were measured apart: one
+of prompts is theirs, one of decode goes by the KV tokens that it reads for each.
 """
 
 from __future__ import annotations
