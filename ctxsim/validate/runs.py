@@ -122,8 +122,8 @@ def _of_lines(path: Path) -> pd.DataFrame:
 def _of_sglang(path: Path, lines: list[dict[str, Any]]) -> pd.DataFrame:
     """The lists of ``python -m sglang.bench_serving --output-details``, beside the totals or, later, in ``details``.
 
-    It keeps no times of arrival (python/sglang/bench_serving.py and benchmark/metrics.py, sgl-project/sglang on GitHub):
-    they are known where all requests were sent at once. ``errors`` has a text for each that failed.
+    It keeps no times of arrival (sgl-project/sglang, python/sglang/bench_serving.py and benchmark/metrics.py): they are
+    known where all requests were sent at once. ``errors`` has a text for each that failed.
     """
     if len(lines) > 1:
         _refuse(path, f"expected one result, found {len(lines)} lines, one for each benchmark; keep one of them")
@@ -135,9 +135,7 @@ def _of_sglang(path: Path, lines: list[dict[str, Any]]) -> pd.DataFrame:
         _refuse(path, f"{message}; run sglang.bench_serving with --output-details")
     if record["request_rate"] != inf or record.get("max_concurrency") is not None:
         found = f"request_rate {record['request_rate']}, max_concurrency {record.get('max_concurrency')}"
-        message = (
-            f"expected requests that were sent all at once, since SGLang does not say when each was, found {found}"
-        )
+        message = f"expected requests sent all at once, since SGLang does not say when each was, found {found}"
         _refuse(path, f"{message}; run it with --request-rate inf and without --max-concurrency")
     rows = zip(*(lists[name] for name in wanted), strict=True)
     answered = [_bench_row(row[0], row[1], 0.0, *row[2:4]) for row in rows if not row[4] and row[1] > 0]

@@ -155,7 +155,7 @@ def test_what_is_done_takes_no_settings(saved: Path, plan: tuple[Path, Path], tm
 def test_sensitivity_is_simulated_where_asked(scenario: str, tmp_path: Path) -> None:
     found = ctxsim("report", scenario, "--sensitivity", "simulate", "-o", str(tmp_path / "out"), *QUICK)
     assert found.code == 0
-    page = (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
     assert "those of simulations under this load, with the same draws, each number made 1.25 times larger" in page
     assert "of the tightest bound, each number" not in page
     assert "--sensitivity simulate" in page

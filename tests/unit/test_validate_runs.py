@@ -82,7 +82,10 @@ def test_sglang_keeps_its_lists_beside_the_totals_or_in_details(nested: bool, tm
 
 
 SGLANG_FAULTS: dict[str, tuple[dict[str, object], str]] = {
-    "a rate": ({"request_rate": 4.0}, "sent all at once.*found request_rate 4.0, max_concurrency None.*--request-rate"),
+    "a rate": (
+        {"request_rate": 4.0},
+        "requests sent all at once.*found request_rate 4.0, max_concurrency None.*--request-rate",
+    ),
     "a trace": ({"request_rate": "trace"}, "found request_rate trace"),
     "a limit": ({"max_concurrency": 16}, "found request_rate inf, max_concurrency 16"),
     "no details": ({"itls": None}, "found no itls; run sglang.bench_serving with --output-details"),
