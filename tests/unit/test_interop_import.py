@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ctxsim.errors import SpecError
-from ctxsim.interop.checkpoints import weight_format
 from ctxsim.interop import Imported, import_command, scenario_text
-from ctxsim.interop.checkpoints import FORMATS, Formats
+from ctxsim.interop.checkpoints import FORMATS, Formats, weight_format
 from ctxsim.interop.command_line import HIDDEN, read_command
 from ctxsim.interop.flags import FOLDER, FlagTable, flag_table, versions
 from ctxsim.interop.importing import assumptions
