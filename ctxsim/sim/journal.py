@@ -141,6 +141,7 @@ class Journal:
         self.stays = Rows(STAY_COLUMNS, place("stays"))
         self.cuts: list[tuple[int, int]] = []
         self.on_cut: Callable[[], None] = lambda: None
+        self._runs_to_cut = BLOCK_RUNS
         self.rejected: list[Demand] = []
         self.finished: list[ServedRequest] = []
         self.history: list[tuple[str, int, float]] | None = [] if keep_history else None
@@ -240,7 +241,9 @@ class Journal:
                 *(decodes or self._unmixed),
             )
         )
-        if len(self.runs) % BLOCK_RUNS == 0:
+        self._runs_to_cut -= 1
+        if not self._runs_to_cut:
+            self._runs_to_cut = BLOCK_RUNS
             self.on_cut()
             self.cuts.append((len(self.chunks), len(self.stays)))
 

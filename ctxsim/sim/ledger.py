@@ -97,9 +97,6 @@ class Ledger:
         """A run is over, but for what its end brings: what changed meanwhile changed evenly."""
         self._tell(at_s)
         self._late.clear()
-        if not any(self._held):
-            # Nothing comes to be kept within a run: what is told of next was not there before.
-            self._at_s = at_s
         if slowed_s:
             self._per_copy_s += slowed_s / len(self._copies)
 
@@ -114,10 +111,11 @@ class Ledger:
         self._charges.add(SWITCHING, payer, self._usd_per_s * (self._per_copy_s - since_s))
 
     def tally(self, at_s: float, held: Held) -> None:
-        """So much is held from ``at_s`` on; between two calls it changes evenly."""
+        """So much is held from ``at_s`` on; between two calls it changes evenly, but what comes where nothing was held
+        comes at once: only the end of a run leaves it."""
         self._tell(at_s)
         seconds = at_s - self._at_s
-        if seconds > 0:
+        if seconds > 0 and any(self._held):
             for tier in (HBM, HOST, DISK):
                 self.held_byte_s[tier] += (self._held[tier] + held[tier]) / 2 * seconds
         self._at_s = at_s
@@ -155,7 +153,8 @@ class Ledger:
     def _tell(self, at_s: float) -> None:
         """What changed below HBM since the last call is taken to have changed half way."""
         if self._below:
-            half_s = min((self._told_s + at_s) / 2 if at_s > self._told_s else at_s, self._end_s)
+            evenly = at_s > self._told_s and any(self._held)
+            half_s = min((self._told_s + at_s) / 2 if evenly else at_s, self._end_s)
             for payer, tier, more_bytes in self._below:
                 self._change(payer, tier, more_bytes, half_s)
             self._below.clear()

@@ -290,9 +290,12 @@ class Replica:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-        held = self.held() if core.holdings.used else NOTHING
-        self._around.ran(run.slowed_s)
-        self.stays.computed(run.plan.chunks)
+        held = NOTHING
+        if core.holdings.used:
+            held = self.held()
+            self._around.ran(run.slowed_s)
+        if run.plan.chunks:
+            self.stays.computed(run.plan.chunks)
         decodes = core.decodes.touched() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
@@ -304,7 +307,8 @@ class Replica:
         journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, decodes)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)
-        self.stays.joined(request for request in outcome.started if request.generated_tokens < request.output_tokens)
+        if outcome.started:
+            self.stays.joined(r for r in outcome.started if r.generated_tokens < r.output_tokens)
         for request in outcome.finished:
             self.outstanding -= 1
             journal.ended(cast("ServedRequest", request), self.clock_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ctxsim.engine import Request
 from ctxsim.engine.decoding import Chunk
@@ -29,12 +29,13 @@ class Stays:
             row = (request.index, self._replica, self._runs, tokens, request.computed_tokens)
             self._journal.chunks.append(row)
 
-    def ran(self, run: Run, finished: Iterable[Request]) -> None:
+    def ran(self, run: Run, finished: Sequence[Request]) -> None:
         """It has been taken account of, and ends the stay of these."""
         self._runs += 1
         if run.plan.decoding and run.batch.sequences > len(run.plan.chunks):
             self._steps += run.iterations
-        self.left(finished)
+        if finished:
+            self.left(finished)
 
     def joined(self, requests: Iterable[Request]) -> None:
         """They decode from the next run on. The KV of the last token that they made is not stored yet."""

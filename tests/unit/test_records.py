@@ -31,7 +31,7 @@ from ctxsim.sim import simulate
 from ctxsim.spec.scenario import load_scenario
 
 COLUMNS = (Column("request", "int64", "a number"), Column("ttft_s", "float64", "a time"))
-UNITS = ("_s", "_bytes", "_tokens")
+UNITS = ("_s", "_bytes", "_tokens", "_usd")
 COUNTS = (
     {"request", "session", "turn", "turns", "replica", "transfer"}
     | {"preemptions", "iterations", "sequences", "decoding", "waiting", "resumed", "descriptors", "tokens"}

@@ -69,15 +69,15 @@ def turn(known: int, found: int, gap_s: float | None = None, preemptions: int = 
 
 
 def test_what_is_held_changes_evenly_between_two_tallies() -> None:
-    """HBM: 0 to 10 bytes in 2 s, 10 to 30 in 4 s; host memory 4 bytes for 4 s; disk empties from 8 in 4 s."""
+    """Nothing for 2 s; then HBM 10 to 30 in 4 s; host memory 4 bytes for 4 s; disk empties from 8 in 4 s."""
     book = ledger()
     book.tally(2.0, (10.0, 4.0, 8.0))
     book.tally(6.0, (30.0, 4.0, 0.0))
-    assert book.held_byte_s == [10.0 + 80.0, 4.0 + 16.0, 8.0 + 16.0]
+    assert book.held_byte_s == [80.0, 16.0, 16.0]
     costs = book.close()
-    assert costs.hold_hbm_usd == pytest.approx(90 * 0.02, rel=1e-12)
-    assert costs.hold_host_usd == pytest.approx(20 * HOST_USD, rel=1e-12)
-    assert costs.hold_disk_usd == pytest.approx(24 * DISK_USD, rel=1e-12)
+    assert costs.hold_hbm_usd == pytest.approx(80 * 0.02, rel=1e-12)
+    assert costs.hold_host_usd == pytest.approx(16 * HOST_USD, rel=1e-12)
+    assert costs.hold_disk_usd == pytest.approx(16 * DISK_USD, rel=1e-12)
 
 
 def test_what_changes_at_one_time_counts_from_the_last_tally() -> None:
@@ -90,10 +90,11 @@ def test_what_changes_at_one_time_counts_from_the_last_tally() -> None:
 
 def test_a_ledger_can_be_closed_again_later() -> None:
     book = ledger()
+    book.tally(0.0, (10.0, 0.0, 0.0))
     book.tally(1.0, (10.0, 0.0, 0.0))
     first = book.close().hold_hbm_usd
-    assert book.close().hold_hbm_usd == first
-    book.tally(2.0, (10.0, 0.0, 0.0))
+    assert book.close().hold_hbm_usd == first == pytest.approx(0.2, rel=1e-12)
+    book.tally(3.0, (10.0, 0.0, 0.0))
     assert book.close().hold_hbm_usd == pytest.approx(3 * first, rel=1e-12)
 
 
