@@ -124,13 +124,17 @@ def charge_runs(groups: Groups, runs: Records, presence: Presence, requests: int
     spans = groups[0][0].spans
     clock = _Clock(sum(of_group.replicas for _, of_group in groups))
     for block, (chunks, stays) in zip(_blocks(runs), presence.blocks(), strict=False):
-        order = np.argsort(block["replica"], kind="stable")
-        rows = Table({name: block[name][order] for name in block.names})
+        rows = block if np.all(block["replica"] == 0) else _by_replica(block)
         clock.begin(rows)
         prices = _priced(groups, rows, found.busy)
         np.add.at(found.prefill_usd, chunks["request"], _of_chunks(chunks, clock, prices, rows, spans))
         np.add.at(found.decode_usd, stays["request"], _of_stays(stays, clock, prices, spans))
     return found
+
+
+def _by_replica(block: Table) -> Table:
+    order = np.argsort(block["replica"], kind="stable")
+    return Table({name: block[name][order] for name in block.names})
 
 
 def _blocks(runs: Records) -> Iterator[Table]:
@@ -174,8 +178,12 @@ def _own(
     """USD of the attention that chunks cause, in the middle iteration of their runs."""
     usd = np.zeros(len(new))
     for i, span in enumerate(spans):
-        extents = np.array([span.extent(n, p)[:4] for n, p in zip(new.tolist(), past.tolist(), strict=True)])
-        pairs, touched = (extents[:, at] + middle * extents[:, at + 1] for at in (0, 2))
+        seen = (span.phase == "any") | ((span.phase == "decode") == (new == 1))
+        pairs, touched = (np.where(seen, of(new, past, np.minimum), 0.0) for of in (span.pairs, span.touched))
+        for at in np.flatnonzero(seen & (middle > 0)):
+            extent = span.extent(int(new[at]), int(past[at]))
+            pairs[at] += middle[at] * extent.pairs_growth
+            touched[at] += middle[at] * extent.touched_growth
         usd += per_pair_usd[i] * pairs + per_touched_usd[i] * touched
     return usd
 

@@ -303,7 +303,11 @@ class Replica:
             self._around.tally((outcome.idle_bytes, *held[1:]))
             held = self.held()
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
-        self.stays.ran(run, outcome.finished)
+        self.stays.runs += 1
+        if run.plan.decoding and run.batch.sequences > len(run.plan.chunks):
+            self.stays.steps += run.iterations
+        if outcome.finished:
+            self.stays.left(outcome.finished)
         journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, decodes)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)

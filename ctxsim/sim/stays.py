@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ctxsim.engine import Request
 from ctxsim.engine.decoding import Chunk
-from ctxsim.sim.journal import Journal, Run
+from ctxsim.sim.journal import Journal
 
 
 class Stays:
-    """The stays of one replica. Its runs are numbered as they end, its steps are iterations in which anyone decodes.
+    """The stays of one replica. runs: how many it had; steps: of their iterations, those in which anyone decodes.
 
     Of a sequence that decodes it is enough to know between which runs it did, and how much KV it would have had at step
     0: it stores one token more a step.
@@ -19,29 +19,21 @@ class Stays:
     def __init__(self, replica: int, journal: Journal) -> None:
         self._replica = replica
         self._journal = journal
-        self._runs = 0
-        self._steps = 0
+        self.runs = 0
+        self.steps = 0
         self._open: dict[Request, tuple[int, int]] = {}
 
     def computed(self, chunks: Iterable[Chunk]) -> None:
         """A run is over that computed these chunks, but the requests do not know yet."""
         for request, tokens in chunks:
-            row = (request.index, self._replica, self._runs, tokens, request.computed_tokens)
+            row = (request.index, self._replica, self.runs, tokens, request.computed_tokens)
             self._journal.chunks.append(row)
-
-    def ran(self, run: Run, finished: Sequence[Request]) -> None:
-        """It has been taken account of, and ends the stay of these."""
-        self._runs += 1
-        if run.plan.decoding and run.batch.sequences > len(run.plan.chunks):
-            self._steps += run.iterations
-        if finished:
-            self.left(finished)
 
     def joined(self, requests: Iterable[Request]) -> None:
         """They decode from the next run on. The KV of the last token that they made is not stored yet."""
         for request in requests:
             stored = request.prompt_tokens + request.generated_tokens - 1
-            self._open[request] = self._runs, stored - self._steps
+            self._open[request] = self.runs, stored - self.steps
 
     def left(self, requests: Iterable[Request]) -> None:
         """They do not decode any more, if they did."""
@@ -54,8 +46,8 @@ class Stays:
         """Stays under way end here and begin anew: what follows is accounted for apart."""
         for request, (since, tokens) in self._open.items():
             self._close(request, since, tokens)
-            self._open[request] = self._runs, tokens
+            self._open[request] = self.runs, tokens
 
     def _close(self, request: Request, since: int, tokens: int) -> None:
-        if since < self._runs:
-            self._journal.stays.append((request.index, self._replica, since, self._runs, tokens))
+        if since < self.runs:
+            self._journal.stays.append((request.index, self._replica, since, self.runs, tokens))

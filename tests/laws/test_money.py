@@ -130,3 +130,9 @@ def test_no_second_of_a_random_engine_is_lost(rng: Random) -> None:
 @given(st.randoms(use_true_random=False))
 def test_nor_where_kv_is_held_swapped_and_waited_for(rng: Random) -> None:
     check_case(residency_case(rng))
+
+
+@pytest.mark.parametrize("seed", [117, 266, 318, 791, 1217])
+def test_nor_where_it_was_once(seed: int) -> None:
+    """KV in host memory that was copied there again, that was not there before, and whose prefix was gone."""
+    check_case(residency_case(Random(seed)))
