@@ -95,7 +95,9 @@ class Ledger:
 
     def ran(self, at_s: float, slowed_s: float) -> None:
         """A run is over, but for what its end brings: what changed meanwhile changed evenly."""
-        self._tell(at_s)
+        if self._below:
+            self._tell(at_s)
+        self._told_s = at_s
         self._late.clear()
         if slowed_s:
             self._per_copy_s += slowed_s / len(self._copies)
@@ -113,7 +115,9 @@ class Ledger:
     def tally(self, at_s: float, held: Held) -> None:
         """So much is held from ``at_s`` on; between two calls it changes evenly, but what comes where nothing was held
         comes at once: only the end of a run leaves it."""
-        self._tell(at_s)
+        if self._below:
+            self._tell(at_s)
+        self._told_s = at_s
         seconds = at_s - self._at_s
         if seconds > 0 and any(self._held):
             for tier in (HBM, HOST, DISK):
@@ -146,19 +150,18 @@ class Ledger:
 
     def settle(self) -> None:
         """All that is held is given up, and copies that are still under way are of no use."""
-        self._tell(self._end_s)
+        if self._below:
+            self._tell(self._end_s)
         for move in list(self._copies):
             self.ended(move)
 
     def _tell(self, at_s: float) -> None:
         """What changed below HBM since the last call is taken to have changed half way."""
-        if self._below:
-            evenly = at_s > self._told_s and any(self._held)
-            half_s = min((self._told_s + at_s) / 2 if evenly else at_s, self._end_s)
-            for payer, tier, more_bytes in self._below:
-                self._change(payer, tier, more_bytes, half_s)
-            self._below.clear()
-        self._told_s = at_s
+        evenly = at_s > self._told_s and any(self._held)
+        half_s = min((self._told_s + at_s) / 2 if evenly else at_s, self._end_s)
+        for payer, tier, more_bytes in self._below:
+            self._change(payer, tier, more_bytes, half_s)
+        self._below.clear()
 
     def _change(self, payer: int, tier: int, more_bytes: float, clock_s: float) -> None:
         """At that time of the tier's clock: what it costs from then on will have been added at the end."""
