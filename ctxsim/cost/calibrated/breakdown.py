@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ctxsim.cost.calibrated.each import each
+import numpy as np
+
 from ctxsim.cost.calibrated.pricing import Pricing
 from ctxsim.cost.operations import OperationCost
 from ctxsim.geometry import BatchTotals
@@ -28,7 +29,7 @@ def calibrated_costs(
     known = {cost.name for cost in found}
     for name in pricing.named:
         if name not in known:
-            seconds = each(partial(pricing.seconds, name), batch)
+            seconds = _each(partial(pricing.seconds, name), batch)
             bound = "host" if name.startswith("host") else _bound(pricing.covers[name], found)
             found.append(OperationCost(name, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, seconds, bound))
     return found
@@ -43,4 +44,21 @@ def _bound(covered: tuple[str, ...], costs: list[OperationCost]) -> str:
 def _replaced(pricing: Pricing, cost: OperationCost, batch: BatchTotals, maximum: Callable[..., Any]) -> OperationCost:
     if cost.name in pricing.unpriced:
         return replace(cost, seconds=pricing.rest_s(cost, maximum))
-    return replace(cost, seconds=each(partial(pricing.seconds, cost.name), batch))
+    return replace(cost, seconds=_each(partial(pricing.seconds, cost.name), batch))
+
+
+def _each(price: Callable[[BatchTotals], float], batch: BatchTotals) -> Any:
+    """The price of a batch, or of each batch of arrays."""
+    amounts = (batch.sequences, batch.new_tokens, batch.decode_tokens, *batch.pairs, *batch.touched)
+    shapes = np.broadcast_shapes(*(np.shape(amount) for amount in amounts))
+    if not shapes:
+        return price(batch)
+    spans = len(batch.pairs)
+    columns = [np.broadcast_to(amount, shapes).ravel() for amount in amounts]
+    seconds = [price(_one([column[i].item() for column in columns], spans)) for i in range(columns[0].size)]
+    return np.array(seconds).reshape(shapes)
+
+
+def _one(amounts: list[Any], spans: int) -> BatchTotals:
+    zeros = [0.0] * spans
+    return BatchTotals(amounts[0], amounts[1], amounts[2], amounts[3 : 3 + spans], zeros, amounts[3 + spans :], zeros)

@@ -9,12 +9,10 @@ of prompts is theirs, one of decode goes by the KV tokens that it reads for each
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ctxsim.cost.calibrated.each import each
 from ctxsim.cost.calibrated.kernels import Kernel
 from ctxsim.cost.calibrated.tariffs import Priced
 from ctxsim.cost.shares import Slope
@@ -35,16 +33,27 @@ def fixed_shares(tariffs: Iterable[Priced], batch: BatchTotals, decodes: BatchTo
 
 
 def kernel_shares(kernel: Kernel, batch: BatchTotals, decodes: BatchTotals) -> tuple[Any, Any, Slope]:
-    """Of one attention kernel, with its slope."""
-    found = np.asarray(each(partial(_kernel_s, kernel), batch, growth=1.0))
-    all_s, slope_s = found[..., 0], found[..., 1]
-    touched = batch.touched[kernel.span]
-    mine_s = all_s * decodes.touched[kernel.span] / np.where(touched > 0, touched, 1.0)
+    """Of one attention kernel, with its slope: what a pair, or a token touched, adds to it."""
+    at = kernel.span
+    amounts = (batch.sequences, batch.new_tokens, batch.decode_tokens, batch.pairs[at], batch.touched[at])
+    columns = np.broadcast_arrays(*amounts)
+    shape, touched = columns[-1].shape, columns[-1].ravel()
+    found = np.zeros((2, touched.size))
+    runs = np.flatnonzero(touched)
+    if len(runs):
+        rows = zip(*(column.ravel()[runs].tolist() for column in columns), strict=True)
+        found[:, runs] = np.array([_kernel_s(kernel, *row) for row in rows]).T
+    all_s, slope_s = found.reshape(2, *shape)
+    mine_s = all_s * decodes.touched[at] / np.where(columns[-1] > 0, columns[-1], 1.0)
     return mine_s, all_s, Slope(slope_s, 0.0) if kernel.by_pairs else Slope(0.0, slope_s)
 
 
-def _kernel_s(kernel: Kernel, batch: BatchTotals) -> tuple[float, float]:
-    """Its time, and what a pair or a token more adds to it."""
+def _kernel_s(
+    kernel: Kernel, sequences: int, new_tokens: int, decode_tokens: int, pairs: float, touched: float
+) -> tuple[float, float]:
+    """Its time in such a batch, and the time's growth with its own amount."""
+    others, ones = [0.0] * kernel.span, [1.0] * (kernel.span + 1)
+    batch = BatchTotals(sequences, new_tokens, decode_tokens, [*others, pairs], ones, [*others, touched], ones)
     stretch = kernel.at(batch, 0)
     return stretch.seconds, stretch.growth_s
 
