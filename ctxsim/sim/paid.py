@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ctxsim.engine import DISK, HBM, HOST
 from ctxsim.metrics import BusyCharges
 from ctxsim.records import MONEY_COLUMNS, Records, widened
@@ -17,4 +15,4 @@ def with_costs(requests: Records, busy: BusyCharges, charges: Charges) -> Record
     paid = [busy.prefill_usd, busy.decode_usd, *(charges.usd(what, number) for what in (SWITCHING, HBM, HOST, DISK))]
     parts = [usd[index] for usd in paid]
     names = [column.name for column in MONEY_COLUMNS]
-    return widened(requests, dict(zip(names, [*parts, np.sum(parts, axis=0)], strict=True)))
+    return widened(requests, dict(zip(names, [*parts, sum(parts[1:], parts[0])], strict=True)))
