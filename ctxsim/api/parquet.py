@@ -14,6 +14,7 @@ import ctxsim
 from ctxsim.errors import Fault, SpecError
 from ctxsim.records import (
     GAP_COLUMNS,
+    MONEY_COLUMNS,
     REQUEST_COLUMNS,
     SESSION_COLUMNS,
     TRANSFER_COLUMNS,
@@ -39,9 +40,9 @@ COLUMNS = {
 
 
 def columns_of(name: str, names: Sequence[str]) -> tuple[Column, ...]:
-    """The columns of one of the tables, with their meanings; ``names``: what it has, which tells runs apart."""
+    """The columns of one of the tables, with their meanings; ``names``: what it has: some are of simulations alone."""
     if name in COLUMNS:
-        return COLUMNS[name]
+        return COLUMNS[name] + (MONEY_COLUMNS if "cost_usd" in names else ())
     of_runs = simulated_run_columns if "slowed_s" in names else run_columns
     return of_runs(sum(n.startswith("pairs_growth_") for n in names))
 

@@ -24,12 +24,14 @@ class Stepping(StrEnum):
 
 
 class Description(StrEnum):
-    """The kinds of file that have a schema."""
+    """The kinds of file that have a schema, and commands whose result has one."""
 
     scenario = "scenario"
     hardware = "hardware"
     host = "host"
     model = "model"
+    residency = "residency"
+    cliff = "cliff"
 
 
 def hardware_list(
@@ -200,10 +202,10 @@ def simulate(
 
 
 def schema(
-    kind: Annotated[Description, typer.Argument(help="The kind of file.")] = Description.scenario,
+    kind: Annotated[Description, typer.Argument(help="The kind of file, or a command.")] = Description.scenario,
     as_json: JsonOption = False,
 ) -> Answer:
-    """Print the JSON Schema of a kind of file.
+    """Print the JSON Schema of a kind of file, or of a command's result.
 
     Draft-07, for editors and checks.
     """

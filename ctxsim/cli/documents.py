@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ctxsim.cli.answer import Answer
-from ctxsim.cli.exploring import WorkersOption
+from ctxsim.cli.exploring import Method, WorkersOption
 from ctxsim.cli.options import JsonOption, SetOption
 
 
@@ -48,6 +48,9 @@ def report(
     other_loads: Annotated[
         bool, typer.Option("--load-curve/--no-load-curve", help="Simulate other loads as well.")
     ] = True,
+    sensitivity: Annotated[
+        Method, typer.Option(help="Effects of single numbers: in closed form, or by two simulations each.")
+    ] = Method.analyze,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> Answer:
@@ -58,7 +61,9 @@ def report(
     """
     from ctxsim.cli.reporting import report_of
 
-    written = report_of(subject, settings, out, as_pdf=pdf, other_loads=other_loads, workers=workers)
+    written = report_of(
+        subject, settings, out, as_pdf=pdf, other_loads=other_loads, effects_by=sensitivity.value, workers=workers
+    )
     return Answer(
         "report", {"page": str(written.page), "files": written.files}, lambda: [f"wrote {written.page}"], as_json,
         scenario_sha256=written.scenario_sha256, warnings=written.warnings,

@@ -37,14 +37,12 @@ def residency(
         str | None,
         typer.Option(metavar="LO:HI:N", help='Idle times: "1 s,60 s" or "log:1 s:3600 s:20".  [default: to a day]'),
     ] = None,
-    link_ratios: Annotated[
-        str, typer.Option("--link-ratios", metavar="X,X", help="A map for each: the host link times this.")
-    ] = "1",
+    link_ratios: Annotated[str, typer.Option(metavar="X,X", help="A map for each: the host link times this.")] = "1",
     price_ratios: Annotated[
-        str, typer.Option("--price-ratios", metavar="X,X", help="A map for each: the accelerator's price times this.")
+        str, typer.Option(metavar="X,X", help="A map for each: the accelerator's price times this.")
     ] = "1",
     return_ratios: Annotated[
-        str, typer.Option("--return-ratios", metavar="P,P", help="A map for each: the chance that the user comes back.")
+        str, typer.Option(metavar="P,P", help="A map for each: the chance that the user comes back.")
     ] = "1",
     hardware: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Where swap and recompute break even on these machines.")

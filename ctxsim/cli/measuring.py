@@ -129,7 +129,7 @@ def validate(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="requests.parquet, a vllm bench serve JSON, or a log in JSON lines."),
+        typer.Option(metavar="FILE", help="requests.parquet, results of vllm bench serve or SGLang, or a log."),
     ] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="With a scenario: predict it, then serve it on cuda or cpu.")

@@ -13,6 +13,7 @@ from ctxsim.cli.exploring import workers_of
 from ctxsim.cli.options import overrides_of
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.executors import local
+from ctxsim.explore.outcomes import By
 from ctxsim.reporting import Planned, Subject, study, write_report
 from ctxsim.reporting.pdf import check_pdf
 from ctxsim.sim import Simulation
@@ -33,8 +34,9 @@ class Written:
 
 
 def report_of(
-    name: str, settings: list[str] | None, out: Path, *, as_pdf: bool, other_loads: bool, workers: int | None
-) -> Written:
+    name: str, settings: list[str] | None, out: Path, *, as_pdf: bool, other_loads: bool, effects_by: By,
+    workers: int | None,
+) -> Written:  # fmt: skip
     """Writes the report of a scenario, of a saved simulation or of a plan, whichever the name stands for.
 
     Raises MissingExtraError before anything else where PDF cannot be had.
@@ -44,10 +46,12 @@ def report_of(
     scenario, simulation, plan = _found(name, settings)
     command = ["ctxsim", "report", name, *(word for s in settings or () for word in ("--set", s))]
     command += [] if other_loads else ["--no-load-curve"]
+    command += [] if effects_by == "analyze" else ["--sensitivity", effects_by]
     command += [*(["--pdf"] if as_pdf else []), "-o", f"reports/{scenario.name}"]
     subject = study(
-        scenario, command, simulation=simulation, plan=plan, other_loads=other_loads, executor=_executor(workers)
-    )
+        scenario, command, simulation=simulation, plan=plan, other_loads=other_loads, effects_by=effects_by,
+        executor=_executor(workers),
+    )  # fmt: skip
     return _written(subject, out, as_pdf)
 
 
@@ -103,7 +107,9 @@ def saved_simulation(folder: Path) -> Simulation:
     """The simulation that was saved in the folder; raises SpecError for the means of replications."""
     result = load_result(folder)
     if result.replications is not None:
-        message = "expected one simulation, found the means of replications; name one of them, e.g. "
+        number = result.replications["n"]
+        message = f"expected one simulation, found the means of {number} replications, which have no requests, runs or "
+        message += "copies of their own to draw (their intervals are in summary.json); name one of them, e.g. "
         raise SpecError(Fault(str(folder), None, None, "", f"{message}{folder / 'replication-000'}"))
     scenario = resolve_scenario(parse_document(result.scenario_yaml, str(folder / "scenario.yaml")))
     tables = {name: rows.table() for name, rows in result.tables.items()}

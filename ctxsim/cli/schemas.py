@@ -1,12 +1,14 @@
-"""JSON Schemas of the files that users write, for editors and checks."""
+"""JSON Schemas of the files that users write, and of some answers, for editors and checks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
+from ctxsim.explore.cliff import Cliff
+from ctxsim.explore.residency.answer import ResidencyAnswer
 from ctxsim.spec.explicit import ExplicitModel
 from ctxsim.spec.hardware_file import HardwareFile, HostFile
 from ctxsim.spec.scenario_file import ScenarioFile
@@ -22,12 +24,18 @@ FILES: Mapping[str, type[BaseModel]] = {
 }
 """The kinds of file by name; a Hugging Face config.json is not ours to describe."""
 
+ANSWERS: Mapping[str, TypeAdapter[Any]] = {
+    "residency": TypeAdapter(ResidencyAnswer),
+    "cliff": TypeAdapter(Cliff),
+}
+"""The ``result`` of a command's JSON, by the command."""
+
 _PLACE = "#/$defs/"
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of file."""
-    schema = FILES[kind].model_json_schema()
+    """The JSON Schema of a kind of file, or of a command's result."""
+    schema = ANSWERS[kind].json_schema() if kind in ANSWERS else FILES[kind].model_json_schema()
     named = _readable_names(schema.get("$defs", {}))
     for name, definition in schema.get("$defs", {}).items():
         definition["title"] = named[name]

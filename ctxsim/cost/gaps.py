@@ -68,13 +68,17 @@ class Stay:
         """The gap up to which that costs less than to compute the KV again, if the user comes back; infinite where the
         tier costs nothing, 0 where the copies alone cost more.
 
-        gap = copies_s + (return_ratio x again_usd - hbm_usd_per_s x copies_s) / usd_per_s.
+        gap = copies_s + (return_ratio x again_usd - hbm_usd_per_s x copies_s) / usd_per_s, if that is time to copy it
+        out and back; before that, the tier holds the KV of those alone who do not come back.
         """
         copies_s = self.copies_s(return_ratio)
         left_usd = return_ratio * again_usd - self.hbm_usd_per_s * copies_s
         if left_usd < 0:
             return 0.0
-        return copies_s + left_usd / self.usd_per_s if self.usd_per_s else inf
+        if not self.usd_per_s:
+            return inf
+        away_s, never = left_usd / self.usd_per_s, 1 - return_ratio
+        return copies_s + away_s if away_s >= never * self.back_s else self.out_s + away_s / never
 
 
 class GapPrices:

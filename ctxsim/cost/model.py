@@ -19,6 +19,7 @@ from ctxsim.spec.scenario import Scenario
 if TYPE_CHECKING:
     from ctxsim.cost.calibrated import Pricing
     from ctxsim.cost.curves import Device
+    from ctxsim.cost.shares import Division
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,14 @@ class CostModel:
         """Seconds of one pass over a batch (numbers, or arrays with ``maximum=numpy.maximum``)."""
         overhead = self.scenario.serving.iteration_overhead
         return overhead + sum(cost.seconds for cost in self.breakdown(batch, maximum))
+
+    def division(self, batch: BatchTotals, decodes: BatchTotals) -> Division:
+        """Seconds of an iteration, divided between ``decodes``, a part of the batch, and the rest; or arrays."""
+        if self._pricing is not None:
+            return self._pricing.division(batch, decodes)
+        from ctxsim.cost.shares import peak_division
+
+        return peak_division(self.operations, self.rates, self.scenario.serving.iteration_overhead, batch, decodes)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass over a batch."""

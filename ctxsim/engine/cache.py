@@ -10,7 +10,7 @@ from ctxsim.engine.holdings import Holdings
 from ctxsim.engine.request import Request
 from ctxsim.engine.residency import Recompute, Residency, Victim
 from ctxsim.engine.stores import Tiers
-from ctxsim.engine.tiers import HBM, HOST
+from ctxsim.engine.tiers import HBM, HOST, OnHeld, nobody
 from ctxsim.geometry import KvLayout
 
 ROUNDING_BYTES = 2.0**-20
@@ -35,12 +35,12 @@ class KvCache:
 
     def __init__(
         self, layout: KvLayout, policy: Residency | None = None, tiers: Tiers | None = None, hash_tokens: int = 0,
-        now_s: Callable[[], float] = lambda: 0.0,
+        now_s: Callable[[], float] = lambda: 0.0, on_held: OnHeld = nobody,
     ) -> None:  # fmt: skip
         self.policy: Residency = policy or Recompute()
         self._offloads = tiers is not None and self.policy.offloads and tiers.host_bytes > 0
         below = tiers if tiers is not None and self._offloads else Tiers()
-        self.holdings = Holdings(layout, below, hash_tokens, now_s)
+        self.holdings = Holdings(layout, below, hash_tokens, now_s, on_held)
         self._layout = layout
         self._quantum = self.holdings.tree.quantum
         self._hash_tokens = hash_tokens
@@ -121,7 +121,7 @@ class KvCache:
         if tail.end < end:
             return 0.0
         if tail is not request.tail:
-            tail.users = 1
+            tail.users, tail.payer = 1, request.index
             request.tail = tail
         tail.growing = True
         if not growing:
@@ -146,6 +146,7 @@ class KvCache:
         if tail.parent is None:
             self.holdings.version += 1
             return own_bytes
+        self.holdings.charge(tail, request.index)
         self.holdings.let_go(tail, used=True)
         self._write_through(tail)
         self.holdings.settle(tail)
@@ -215,14 +216,15 @@ class KvCache:
     def _evict(self, wanted_bytes: float, forced: bool) -> Room:
         """Gives up extents in the policy's order until copies under way and what was dropped are enough.
 
-        What is copied is copied whole, what is dropped only as far as needed.
+        What is copied is copied whole, what is dropped only as far as needed; what host memory has already is dropped.
         """
         holdings = self.holdings
         while holdings.moving_bytes < wanted_bytes:
             victim = self._victim(forced)
             if victim is None:
                 return Room.COMING if holdings.moving_bytes else Room.REFUSED
-            if not (victim.offload and holdings.offload(victim.extent)):
+            copies = victim.offload and not victim.extent.lies_in(HOST)
+            if not (copies and holdings.offload(victim.extent)):
                 wanted_bytes -= self._drop_tail(victim.extent, wanted_bytes - holdings.moving_bytes)
         return Room.COMING if wanted_bytes > 0 else Room.FREE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import lcm
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,13 @@ class Extent:
     users: requests that hold it. tiers: bit t is set where tier t has it; move: the copy under way. used_at: order of
     last use; idle_since_s: when its last user let go. kept_bytes: its share of the blocks of a sequence. growing: its
     prompt is still being computed; doomed: to be dropped as soon as nobody holds or copies it. queued: bit t is set
-    where tier t has it in its order of use.
+    where tier t has it in its order of use. payer: the request that used it last, which pays for what it holds.
+    counted: bit t is set where room of tier t below HBM is taken for it.
     """
 
     __slots__ = (
         "children",
+        "counted",
         "doomed",
         "end",
         "growing",
@@ -38,6 +41,7 @@ class Extent:
         "key",
         "move",
         "parent",
+        "payer",
         "queued",
         "start",
         "tiers",
@@ -61,6 +65,8 @@ class Extent:
         self.doomed = False
         self.growing = False
         self.queued = 0
+        self.payer = -1
+        self.counted = 0
 
     def grown(self) -> None:
         """The prompt that it was the last extent of is computed, with all that came before."""
@@ -102,6 +108,15 @@ class PrefixTree:
         self._layout = layout
         self._hash_tokens = hash_tokens
         self.quantum = lcm(layout.block_size, hash_tokens or 1)
+
+    def extents(self) -> Iterator[Extent]:
+        """All of them, each before what follows it."""
+        ahead = [self.root]
+        while ahead:
+            extent = ahead.pop()
+            if extent.parent is not None:
+                yield extent
+            ahead.extend(extent.children.values())
 
     def find(self, request: Request) -> tuple[Extent, int]:
         """The last extent of the longest kept prefix of the prompt, and how many of its tokens can be used.
@@ -202,6 +217,7 @@ class PrefixTree:
             head.hashes, extent.hashes = extent.hashes[:blocks], extent.hashes[blocks:]
             extent.key = int(extent.hashes[0])
         head.users, head.tiers = extent.users, extent.tiers
+        head.payer, head.counted = extent.payer, extent.counted
         head.used_at, head.idle_since_s, head.doomed = extent.used_at, extent.idle_since_s, extent.doomed
         head.kept_bytes = self._layout.extent_bytes(head.start, at)
         parent.children[head.key] = head

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ctxsim.engine.extents import Extent, PrefixTree
 from ctxsim.engine.request import Request
 from ctxsim.engine.stores import Stores, Tiers
-from ctxsim.engine.tiers import HBM, HOST, LruOrder, Move
+from ctxsim.engine.tiers import HBM, HOST, LruOrder, Move, OnHeld, nobody
 from ctxsim.geometry import KvLayout
 
 
@@ -17,14 +17,17 @@ class Holdings:
     What no request holds is idle. hbm_bytes: HBM of all extents, those on their way in included; idle_bytes: of
     the idle ones; moving_bytes: of these, what copies are reading; arriving_bytes: of the held ones, what copies
     are writing. orders: copies to carry out. version: changes with whatever may have made room. used: whether anything
-    was ever kept. now_s: when it is, kept with what falls idle.
+    was ever kept. now_s: when it is, kept with what falls idle. on_held: told of all that no request being served can
+    use, in every tier.
     """
 
-    def __init__(self, layout: KvLayout, tiers: Tiers, hash_tokens: int, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, layout: KvLayout, tiers: Tiers, hash_tokens: int, now_s: Callable[[], float], on_held: OnHeld = nobody
+    ) -> None:
         self.tree = PrefixTree(layout, hash_tokens)
         self.lru = LruOrder(HBM, _is_idle_in_hbm)
         self.orders: list[Move] = []
-        self.stores = Stores(tiers, self.orders, self._vanish)
+        self.stores = Stores(tiers, self.orders, self._vanish, on_held)
         self.hbm_bytes = 0.0
         self.idle_bytes = 0.0
         self.moving_bytes = 0.0
@@ -33,6 +36,7 @@ class Holdings:
         self.used = False
         self._inclusive = tiers.inclusive
         self._now_s = now_s
+        self._on_held = on_held
         self._uses = 0
 
     @property
@@ -67,6 +71,14 @@ class Holdings:
         if tail.doomed:
             self.discard(tail.path()[0])
 
+    def charge(self, tail: Extent, payer: int) -> None:
+        """The prefix that ends here, which the request holds, is its to pay once it lets go."""
+        for extent in tail.path():
+            if extent.payer != payer:
+                self.stores.host.charge(extent, payer)
+                self.stores.disk.charge(extent, payer)
+                extent.payer = payer
+
     def bring(self, extent: Extent, request: Request) -> int:
         """Sees to it that a held extent comes to HBM; returns the tier it was found in."""
         if extent.lies_in(HBM):
@@ -81,7 +93,7 @@ class Holdings:
             extent.tiers |= 1 << HBM
             extent.move = move
             self.hbm_bytes += extent.kept_bytes
-            self.arriving_bytes += extent.kept_bytes
+            self._count_arriving(extent, 1)
             self.orders.append(move)
         move.waiters.append(request)
         request.pending += 1
@@ -118,7 +130,7 @@ class Holdings:
         if move.source == HBM:
             self._leave_hbm(move)
         elif move.target == HBM:
-            self.arriving_bytes -= extent.kept_bytes
+            self._count_arriving(extent, -1)
         if extent.move is move:
             extent.move = None
         ready = []
@@ -156,6 +168,21 @@ class Holdings:
         self.stores.drop(extent)
         self._unlink(extent)
 
+    def close(self, moves: Iterable[Move]) -> None:
+        """Nothing is asked any more: whoever is told of what is held is told that it ends.
+
+        moves: those under way: what they copy may follow what is nowhere any more.
+        """
+        moving = (extent for move in moves for extent in move.extent.path())
+        for extent in dict.fromkeys((*self.tree.extents(), *moving)):
+            if extent.lies_in(HBM) and not extent.users:
+                self._on_held(extent.payer, HBM, -extent.kept_bytes)
+            if extent.move is not None and extent.move.target == HBM:
+                self._on_held(extent.payer, HBM, -extent.kept_bytes)
+            for store in (self.stores.host, self.stores.disk):
+                if extent.counted >> store.tier & 1:
+                    self._on_held(extent.payer, store.tier, -extent.kept_bytes)
+
     def _leave_hbm(self, move: Move) -> None:
         """A copy out of HBM has ended: the room is free, unless it was a write-through or is in use again."""
         extent = move.extent
@@ -164,15 +191,20 @@ class Holdings:
         if move.write_through or not extent.users:
             self.stores.host.put(extent)
         else:
-            self.stores.host.used_bytes -= extent.kept_bytes
+            self.stores.host.count(extent, -1)
         if not move.write_through and not extent.users:
             extent.move = None
             self.drop(extent)
 
     def _count_idle(self, extent: Extent, sign: int) -> None:
         self.idle_bytes += sign * extent.kept_bytes
+        self._on_held(extent.payer, HBM, sign * extent.kept_bytes)
         if extent.move is not None:
             self.moving_bytes += sign * extent.kept_bytes
+
+    def _count_arriving(self, extent: Extent, sign: int) -> None:
+        self.arriving_bytes += sign * extent.kept_bytes
+        self._on_held(extent.payer, HBM, sign * extent.kept_bytes)
 
     def _queue(self, extent: Extent) -> None:
         """Whatever tier the extent may be given up in is told."""

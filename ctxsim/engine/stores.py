@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ctxsim.engine.extents import Extent
-from ctxsim.engine.tiers import DISK, HBM, HOST, LruOrder, Move
+from ctxsim.engine.tiers import DISK, HBM, HOST, LruOrder, Move, OnHeld, nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,9 @@ class Tiers:
 class Store:
     """One tier's room, and the order in which it is given up. lost_bytes: given up with no other copy left."""
 
-    def __init__(self, tier: int, capacity_bytes: float) -> None:
+    def __init__(self, tier: int, capacity_bytes: float, on_held: OnHeld) -> None:
         self.tier = tier
+        self._on_held = on_held
         self.capacity_bytes = capacity_bytes
         self.used_bytes = 0.0
         self.lru = LruOrder(tier, self._candidate)
@@ -39,6 +40,18 @@ class Store:
             and extent.ends_in(self.tier)
             and (not extent.users or extent.lies_in(HBM))
         )
+
+    def count(self, extent: Extent, sign: int) -> None:
+        """Room here is taken for the extent (1), or is another's from now on (-1)."""
+        self.used_bytes += sign * extent.kept_bytes
+        extent.counted ^= 1 << self.tier
+        self._on_held(extent.payer, self.tier, sign * extent.kept_bytes)
+
+    def charge(self, extent: Extent, payer: int) -> None:
+        """What the extent takes here is another request's to pay from now on."""
+        if extent.counted >> self.tier & 1:
+            self._on_held(extent.payer, self.tier, -extent.kept_bytes)
+            self._on_held(payer, self.tier, extent.kept_bytes)
 
     def put(self, extent: Extent) -> None:
         """The extent lies here from now on, in room that was taken for it."""
@@ -54,19 +67,21 @@ class Store:
 
     def take(self, extent: Extent) -> None:
         """The extent and its room are given up."""
-        self.used_bytes -= extent.kept_bytes
+        self.count(extent, -1)
         self.leave(extent)
 
 
 class Stores:
     """The tiers below HBM. Room is handed on when a copy is ordered: what leaves passes through buffers.
 
-    orders: where copies are ordered. on_lost: called with an extent that lies nowhere any more.
+    orders: where copies are ordered. on_lost: called with an extent that lies nowhere any more. on_held: see tiers.
     """
 
-    def __init__(self, tiers: Tiers, orders: list[Move], on_lost: Callable[[Extent], None]) -> None:
-        self.host = Store(HOST, tiers.host_bytes)
-        self.disk = Store(DISK, tiers.disk_bytes)
+    def __init__(
+        self, tiers: Tiers, orders: list[Move], on_lost: Callable[[Extent], None], on_held: OnHeld = nobody
+    ) -> None:
+        self.host = Store(HOST, tiers.host_bytes, on_held)
+        self.disk = Store(DISK, tiers.disk_bytes, on_held)
         self.lost_bytes = 0.0
         self._orders = orders
         self._on_lost = on_lost
@@ -75,18 +90,18 @@ class Stores:
         """Orders a copy to host memory; False where there is no room to be had."""
         if not self._make_room(self.host, extent.kept_bytes):
             return False
-        self.host.used_bytes += extent.kept_bytes
+        self.host.count(extent, 1)
         extent.move = Move(extent, HBM, HOST, write_through=write_through)
         self._orders.append(extent.move)
         return True
 
     def hand_on(self, extent: Extent) -> None:
         """The extent is about to be fetched for good: its room is another's already."""
-        self._where(extent).used_bytes -= extent.kept_bytes
+        self._where(extent).count(extent, -1)
 
     def take_back(self, extent: Extent) -> None:
         """The extent is not fetched after all; until something else is given up the store may hold more than it can."""
-        self._where(extent).used_bytes += extent.kept_bytes
+        self._where(extent).count(extent, 1)
 
     def source_of(self, extent: Extent) -> int:
         """The tier below HBM to fetch it from."""
@@ -128,7 +143,7 @@ class Stores:
         """From host memory to disk, where there is one; else away."""
         store.take(extent)
         if store is self.host and not extent.lies_in(HBM) and self._make_room(self.disk, extent.kept_bytes):
-            self.disk.used_bytes += extent.kept_bytes
+            self.disk.count(extent, 1)
             extent.tiers |= 1 << DISK
             extent.move = Move(extent, HOST, DISK)
             self._orders.append(extent.move)

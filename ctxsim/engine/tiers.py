@@ -12,6 +12,14 @@ HBM, HOST, DISK = 0, 1, 2
 TIER_NAMES = ("hbm", "host", "disk")
 
 
+OnHeld = Callable[[int, int, float], None]
+"""Called with a request, a tier and bytes: so much more, or less, lies there that the request used last."""
+
+
+def nobody(payer: int, tier: int, more_bytes: float) -> None:
+    """Takes no notice of what is held."""
+
+
 class Move:
     """A copy of an extent from one tier to another, as the engine orders it.
 

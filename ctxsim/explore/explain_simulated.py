@@ -7,7 +7,6 @@ decoding loses to smaller batches is in the rest of decode, as a bill cannot tel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from ctxsim.analysis.causes import ALL, Counted, counted_operations
 from ctxsim.analysis.session_cost import CAUSES, NEITHER, WITHOUT_KV
 from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.cost.shares import peak_division
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.factors import factors_of
-from ctxsim.metrics.split import decode_seconds
 from ctxsim.metrics.utilisation import GroupRuns, Parts, mean_batches, mean_decodes, run_s
 from ctxsim.records import Table
 from ctxsim.sim import simulate
@@ -122,9 +121,7 @@ def _computing_s(cost: CostModel, runs: Parts) -> np.ndarray:
 
 def _phases(cost: CostModel, runs: Table, counted: Counted) -> np.ndarray:
     """Seconds of each run's mean iteration at the peaks, for prompts and for answers, with only what counts."""
-    counting = copy(cost)
-    counting.operations = counted_operations(cost.operations, counted)
-    mine_s, all_s = decode_seconds(counting, mean_batches(cost, runs), mean_decodes(cost, runs))
-    # What decodes alone cause is recorded where prompts are computed beside them only.
-    mine_s = np.where(runs["decoding"] == runs["sequences"], all_s, np.where(runs["decoding"] > 0, mine_s, 0.0))
-    return np.array([all_s - mine_s, mine_s])
+    operations, overhead_s = counted_operations(cost.operations, counted), cost.scenario.serving.iteration_overhead
+    batch = mean_batches(cost, runs)
+    mine, whole, _ = peak_division(operations, cost.rates, overhead_s, batch, mean_decodes(cost, runs, batch))
+    return np.array([whole.seconds - mine.seconds, mine.seconds])

@@ -40,11 +40,15 @@ def shipped_model(checkpoint: str) -> str:
 
 
 def weight_format(checkpoint: str, model: str) -> tuple[str, str] | None:
-    """The format of the checkpoint's weights, and how it is known; None where nothing says one."""
+    """The format of the checkpoint's weights, and how it is known; None where nothing says one.
+
+    A method of quantization (gptq) says less than a number of bits (int8), wherever they stand.
+    """
     formats = validate(Formats, read_document(FORMATS))
-    for word in re.split(r"[-_.]", _last(checkpoint)):
-        if word in formats.named:
-            return formats.named[word], f'"{word}" in the name of the checkpoint'
+    words = re.split(r"[-_.]", _last(checkpoint))
+    for word, its_format in formats.named.items():
+        if word in words:
+            return its_format, f'"{word}" in the name of the checkpoint'
     if model in formats.published:
         return formats.published[model], f"the format that {model} is published in"
     return None

@@ -25,8 +25,8 @@ from ctxsim.cost import (
 )
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.cost.topology import DISK, HBM, HOST
-from ctxsim.metrics.split import busy_time
-from ctxsim.metrics.utilisation import Parts
+from ctxsim.metrics.latency import describe
+from ctxsim.metrics.split import BusyTime
 from ctxsim.records import Records
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import KWH_J, MILLION
@@ -49,6 +49,8 @@ MONEY_DEFINITIONS = {
     "money.parts_usd.idle": "the rest: accelerators without work, host memory and disk set aside but empty (idle_usd)",
     "money.per_session_usd": "the bill and its parts a session that was completed; per_turn_usd: a turn that was "
     "served; per_million_input_tokens_usd, per_million_output_tokens_usd: a million tokens of prompts, of answers",
+    "money.session_usd": "what completed sessions were charged each: their parts of the runs they were in, their "
+    "copies, and the KV that they left; idle is nobody's, so that its mean is below cost_usd_per_session",
     "money.own_per_million_tokens_usd": "what tokens cost alone: prefill for those of prompts that were computed, "
     "switching and holding for those found in the cache, decode for those of answers; idle is nobody's",
     "money.energy_kwh": "at most: the board power (TDP) of all accelerators for the whole duration, hosts and cooling "
@@ -112,9 +114,9 @@ class Bill:
         return dict(zip(PARTS, usd, strict=True))
 
 
-def group_bill(cost: CostModel, runs: Parts, upkeep: Upkeep, end_s: float) -> Bill:
+def group_bill(cost: CostModel, busy: BusyTime, upkeep: Upkeep, end_s: float) -> Bill:
     """The bill of one group of replicas up to ``end_s``."""
-    busy, prices, usd_per_s = busy_time(cost, runs), GapPrices(cost.scenario, cost), replica_usd_per_s(cost.scenario)
+    prices, usd_per_s = GapPrices(cost.scenario, cost), replica_usd_per_s(cost.scenario)
     _, host_byte_s, disk_byte_s = upkeep.held_byte_s
     holding_hbm = prices.hold_usd(HBM, upkeep.idle_byte_s, 1.0)
     holding_host, holding_disk = prices.hold_usd(HOST, host_byte_s, 1.0), prices.hold_usd(DISK, disk_byte_s, 1.0)
@@ -132,8 +134,10 @@ def group_bill(cost: CostModel, runs: Parts, upkeep: Upkeep, end_s: float) -> Bi
     )
 
 
-def money(scenario: Scenario, bills: Sequence[Bill], requests: Records, sessions: int, end_s: float) -> dict[str, Any]:
-    """The key ``money`` of a summary. bills: of every group of replicas; sessions: how many were completed."""
+def money(
+    scenario: Scenario, bills: Sequence[Bill], requests: Records, session_usd: np.ndarray, end_s: float
+) -> dict[str, Any]:
+    """The key ``money`` of a summary. bills: of every group of replicas; session_usd: of every completed session."""
     bill, bill_usd = Bill.total(bills), fleet_usd_per_s(scenario) * end_s
     prompt, output = (int(np.sum(requests[name])) for name in ("prompt_tokens", "output_tokens"))
     cached = sum(int(np.sum(requests[f"{tier}_hit_tokens"])) for tier in ("hbm", "host", "disk"))
@@ -147,7 +151,8 @@ def money(scenario: Scenario, bills: Sequence[Bill], requests: Records, sessions
         "parts_usd": parts,
         "switching_usd": {"copy_wait": bill.copy_wait, "slow_down": bill.slow_down},
         "idle_usd": {"accelerators": bill.idle_accelerators, "host": bill.idle_host, "disk": bill.idle_disk},
-        "per_session_usd": each(sessions),
+        "per_session_usd": each(len(session_usd)),
+        "session_usd": describe(session_usd),
         "per_turn_usd": each(len(requests)),
         "per_million_input_tokens_usd": each(prompt / MILLION),
         "per_million_output_tokens_usd": each(output / MILLION),

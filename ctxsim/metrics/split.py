@@ -1,25 +1,23 @@
 """Whom the time of busy replicas is for: prompts, answers, or copies beside them.
 
 A run that only computes prompts, or only makes tokens, is theirs. An iteration that does both is divided operation by
-operation, as what binds it: FLOP where compute does, bytes where HBM bandwidth does, tokens on the scale-up link, and
-the host's overhead evenly over the sequences. FLOP and bytes are those that a sequence causes: its tokens, its pairs,
-its KV. Weights are read once for all: what prompts or answers alone would have needed is theirs, what both would have
-needed is divided evenly over all sequences of the iteration. Everything is affine within a run of equal iterations, so
-that a run is divided as its middle iteration is, whatever its length.
-
-Operations are those at the peaks. At fidelity calibrated an iteration lasts as long as calibrated operations do, and
-is divided in the same proportions.
+operation (cost.shares): at the peaks as what binds them, at fidelity calibrated by what prompts and answers each add to
+the measured times. Everything is affine within a run of equal iterations, so that a run is divided as its middle
+iteration is, whatever its length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ctxsim.cost import CostModel, Operation
+from ctxsim.cost import CostModel
+from ctxsim.cost.shares import Shares, Slope
 from ctxsim.geometry import BatchTotals
-from ctxsim.metrics.utilisation import Parts, mean_batches, mean_decodes, run_s
+from ctxsim.metrics.utilisation import mean_batches, mean_decodes, run_s
 from ctxsim.records import Table
 
 
@@ -27,57 +25,56 @@ from ctxsim.records import Table
 class BusyTime:
     """Seconds of replicas that compute: for prompts, for answers, and what copies beside them cost both."""
 
-    prefill_s: float
-    decode_s: float
-    slowed_s: float
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    slowed_s: float = 0.0
+
+    def __add__(self, other: BusyTime) -> BusyTime:
+        """Of both together."""
+        return BusyTime(
+            self.prefill_s + other.prefill_s, self.decode_s + other.decode_s, self.slowed_s + other.slowed_s
+        )
 
 
-def busy_time(cost: CostModel, runs: Parts) -> BusyTime:
+class SplitRuns(NamedTuple):
+    """Each run's whole time without copies: for prompts, for answers. slopes: of the kernels, for all its iterations.
+
+    batch, decodes: the middle iteration's, and of those who decode in it.
+    """
+
+    prefill: Shares
+    decode: Shares
+    slopes: list[Slope]
+    batch: BatchTotals
+    decodes: BatchTotals
+
+
+def split_runs(cost: CostModel, runs: Table) -> SplitRuns:
+    """Arrays, a value a run; prefill and decode sum to what each run lasted, less what copies made it longer."""
+    batch = mean_batches(cost, runs)
+    decodes = mean_decodes(cost, runs, batch)
+    mine, whole, slopes = cost.division(batch, decodes)
+    times = (run_s(runs) - runs["slowed_s"]) / whole.seconds
+    prompts = np.where(runs["decoding"] < runs["sequences"], times, 0.0)
+    answers = np.where(runs["decoding"] > 0, times, 0.0)
+    prefill = Shares(
+        (whole.fixed_s - mine.fixed_s) * prompts,
+        [(all_s - mine_s) * prompts for all_s, mine_s in zip(whole.kernels_s, mine.kernels_s, strict=True)],
+    )
+    decode = Shares(mine.fixed_s * answers, [mine_s * answers for mine_s in mine.kernels_s])
+    slopes = [Slope(slope.per_pair_s * times, slope.per_touched_s * times) for slope in slopes]
+    return SplitRuns(prefill, decode, slopes, batch, decodes)
+
+
+def busy_time(cost: CostModel, parts: Iterable[Table]) -> BusyTime:
     """The time of all runs together; its parts sum to it."""
-    prefill_s, decode_s, slowed_s = 0.0, 0.0, 0.0
-    for part in runs.parts():
-        undisturbed_s = run_s(part) - part["slowed_s"]
-        of_decodes_s = undisturbed_s * _decode_share(cost, part)
-        decode_s += float(np.sum(of_decodes_s))
-        prefill_s += float(np.sum(undisturbed_s - of_decodes_s))
-        slowed_s += float(np.sum(part["slowed_s"]))
-    return BusyTime(prefill_s, decode_s, slowed_s)
+    total = BusyTime()
+    for part in parts:
+        total += busy_time_of(split_runs(cost, part), part)
+    return total
 
 
-def _decode_share(cost: CostModel, runs: Table) -> np.ndarray:
-    """The share of each run's time that is its answers'."""
-    share = np.where(runs["decoding"] > 0, 1.0, 0.0)
-    mixed = np.flatnonzero((runs["decoding"] > 0) & (runs["decoding"] < runs["sequences"]))
-    if len(mixed):
-        rows = Table({name: runs[name][mixed] for name in runs.names})
-        mine_s, all_s = decode_seconds(cost, mean_batches(cost, rows), mean_decodes(cost, rows))
-        share[mixed] = mine_s / all_s
-    return share
-
-
-def decode_seconds(cost: CostModel, batch: BatchTotals, decodes: BatchTotals) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of an iteration at the peaks: those that are for ``decodes``, a part of the batch, and all."""
-    rates, overhead_s = cost.rates, cost.scenario.serving.iteration_overhead
-    evenly = decodes.sequences / batch.sequences
-    mine_s, all_s = overhead_s * evenly, overhead_s + 0.0 * evenly
-    for op in cost.operations:
-        compute_s = op.flop(batch) / op.flop_per_s
-        hbm_s = op.hbm_bytes(batch) / rates.hbm_bytes_per_s
-        mine_compute_s = op.flop(decodes) / op.flop_per_s
-        mine_hbm_s = _bytes_of(op, batch, decodes, evenly) / rates.hbm_bytes_per_s
-        mine_s = mine_s + np.where(compute_s >= hbm_s, mine_compute_s, mine_hbm_s)
-        all_s = all_s + np.maximum(compute_s, hbm_s)
-        if op.link_bytes_per_token and rates.link_bytes_per_s is not None:
-            mine_s = mine_s + op.link_bytes(decodes) / rates.link_bytes_per_s
-            all_s = all_s + op.link_bytes(batch) / rates.link_bytes_per_s
-    return mine_s, all_s
-
-
-def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: np.ndarray) -> np.ndarray:
-    """HBM bytes of an operation that are the decodes': their own, and an even part of the weights that both need."""
-    own = op.hbm_bytes(decodes) - op.streamed_bytes(decodes.new_tokens)
-    together = op.streamed_bytes(batch.new_tokens)
-    others_alone = op.streamed_bytes(batch.new_tokens - decodes.new_tokens)
-    both = op.streamed_bytes(decodes.new_tokens) + others_alone - together
-    found: np.ndarray = own + together - others_alone + both * evenly
-    return found
+def busy_time_of(split: SplitRuns, runs: Table) -> BusyTime:
+    """The time of these runs, divided."""
+    prefill_s, decode_s = float(np.sum(split.prefill.seconds)), float(np.sum(split.decode.seconds))
+    return BusyTime(prefill_s, decode_s, float(np.sum(runs["slowed_s"])))

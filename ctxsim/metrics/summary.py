@@ -12,6 +12,7 @@ from ctxsim.cost import CostModel, accelerators
 from ctxsim.metrics.gaps import gap_quantiles, pauses_since
 from ctxsim.metrics.latency import describe, good_requests
 from ctxsim.metrics.money import MONEY_DEFINITIONS, Upkeep, group_bill, money
+from ctxsim.metrics.split import BusyTime
 from ctxsim.metrics.steady import too_short_warning, warmup_s
 from ctxsim.metrics.utilisation import GroupRuns, kv_used, peak_compute_s, work_done
 from ctxsim.records import Records
@@ -55,7 +56,7 @@ class History:
     requests, runs, transfers, gaps: rows of the columns in ctxsim.records, in any order; gaps are the pauses between
     two tokens of a request that no run tells of. link_busy_s: time with a copy over the host link under way.
     Summed over replicas. others: the costs of further groups of replicas, which are numbered after the scenario's own.
-    upkeep: of each group, the scenario's own first.
+    upkeep, busy: of each group, the scenario's own first. session_usd: what each completed session was charged.
     """
 
     requests: Records
@@ -65,10 +66,16 @@ class History:
     num_requests: int
     rejected_requests: int
     preemptions: int
-    completed_sessions: int
+    session_usd: np.ndarray
     link_busy_s: float
     upkeep: Sequence[Upkeep]
+    busy: Sequence[BusyTime]
     others: Sequence[CostModel] = ()
+
+    @property
+    def completed_sessions(self) -> int:
+        """Sessions that had all their turns."""
+        return len(self.session_usd)
 
 
 def summarise(scenario: Scenario, cost: CostModel, history: History) -> dict[str, Any]:
@@ -143,7 +150,7 @@ def _traffic(history: History) -> dict[str, Any]:
 
 
 def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
-    groups = list(_groups(scenario, [cost, *history.others], history.runs))
+    groups = list(groups_of(scenario, [cost, *history.others], history.runs))
     replicas = sum(runs.replicas for _, runs in groups)
     held_byte_s = Upkeep.total(history.upkeep).held_byte_s
     hbm_s = sum(work_done(cost, runs)[1] / cost.rates.hbm_bytes_per_s for cost, runs in groups)
@@ -156,7 +163,7 @@ def _utilisation(scenario: Scenario, cost: CostModel, history: History, end_s: f
     }
 
 
-def _groups(scenario: Scenario, costs: Sequence[CostModel], runs: Records) -> Iterator[tuple[CostModel, GroupRuns]]:
+def groups_of(scenario: Scenario, costs: Sequence[CostModel], runs: Records) -> Iterator[tuple[CostModel, GroupRuns]]:
     """Every group of replicas: its costs and its runs."""
     first = 0
     for group, cost in zip(scenario.fleet, costs, strict=True):
@@ -174,9 +181,9 @@ def _kv_used(groups: Sequence[tuple[CostModel, GroupRuns]], end_s: float) -> dic
 
 
 def _money(scenario: Scenario, cost: CostModel, history: History, end_s: float) -> dict[str, Any]:
-    groups = _groups(scenario, [cost, *history.others], history.runs)
-    bills = [group_bill(cost, runs, upkeep, end_s) for (cost, runs), upkeep in zip(groups, history.upkeep, strict=True)]
-    found = money(scenario, bills, history.requests, history.completed_sessions, end_s)
+    groups = zip([cost, *history.others], history.busy, history.upkeep, strict=True)
+    bills = [group_bill(cost, busy, upkeep, end_s) for cost, busy, upkeep in groups]
+    found = money(scenario, bills, history.requests, history.session_usd, end_s)
     return {
         "cost_usd_per_session": found["per_session_usd"]["total"],
         "cost_usd_per_million_output_tokens": found["per_million_output_tokens_usd"]["total"],

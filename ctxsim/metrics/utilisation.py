@@ -28,11 +28,16 @@ class GroupRuns:
     first: int
     replicas: int
 
+    def has(self, rows: Table) -> np.ndarray:
+        """Which of the rows are its."""
+        number = rows["replica"] - self.first
+        found: np.ndarray = (number >= 0) & (number < self.replicas)
+        return found
+
     def parts(self) -> Iterator[Table]:
         """Its rows, some at a time."""
         for part in self.runs.parts():
-            number = part["replica"] - self.first
-            mine = (number >= 0) & (number < self.replicas)
+            mine = self.has(part)
             if mine.all():
                 yield part
             elif mine.any():
@@ -73,17 +78,18 @@ def mean_batches(cost: CostModel, runs: Table) -> BatchTotals:
     )
 
 
-def mean_decodes(cost: CostModel, runs: Table) -> BatchTotals:
-    """The same of those alone who decode while prompts are computed.
+def mean_decodes(cost: CostModel, runs: Table, batch: BatchTotals) -> BatchTotals:
+    """Those alone who decode, of the runs' mean ``batch``: all of it, a part, or none where prompts are computed alone.
 
     Pairs are the causal half: a new token makes one less a half where the next will touch one more, else as many as it
     touches. So they are touched - growth / 2, in every span.
     """
     middle, decoding, spans = (runs["iterations"] - 1) / 2, runs["decoding"], range(len(cost.spans))
+    alone, none = decoding == runs["sequences"], [0.0 for _ in cost.spans]
     growth = [runs[f"decode_touched_growth_tokens_{i}"] for i in spans]
     touched = [runs[f"decode_touched_tokens_{i}"] + middle * growth[i] for i in spans]
-    none = [0.0 for _ in spans]
-    pairs = [touched[i] - growth[i] / 2 for i in spans]
+    pairs = [np.where(alone, batch.pairs[i], touched[i] - growth[i] / 2) for i in spans]
+    touched = [np.where(alone, batch.touched[i], touched[i]) for i in spans]
     return BatchTotals(decoding, decoding, decoding, pairs, none, touched, none)
 
 

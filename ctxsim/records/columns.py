@@ -93,6 +93,22 @@ GAP_COLUMNS = (
     Column("pause_s", "float64", "time since the last token; a pause within which the request made none"),
 )
 
+CHUNK_COLUMNS = (
+    Column("request", "int64", "request whose prompt was computed"),
+    Column("replica", "int64", "replica that did"),
+    Column("run", "int64", "run of the replica, from 0"),
+    Column("new_tokens", "int64", "tokens of it in each iteration of the run"),
+    Column("past_tokens", "int64", "tokens before them in the first iteration"),
+)
+
+STAY_COLUMNS = (
+    Column("request", "int64", "request that decoded"),
+    Column("replica", "int64", "replica where it did"),
+    Column("first_run", "int64", "first run of the replica, from 0, that it was in"),
+    Column("end_run", "int64", "first run that it was not in any more"),
+    Column("step_0_tokens", "int64", "KV tokens less the steps of the replica, iterations in which anyone decodes"),
+)
+
 SESSION_COLUMNS = (
     Column("session", "int64", "conversation"),
     Column("turns", "int64", "turns that were finished"),
@@ -101,6 +117,18 @@ SESSION_COLUMNS = (
     Column("prompt_tokens", "int64", "prompt tokens of all turns"),
     Column("output_tokens", "int64", "output tokens of all turns"),
 )
+
+
+MONEY_COLUMNS = (
+    Column("prefill_usd", "float64", "its part of the accelerators while they compute prompts"),
+    Column("decode_usd", "float64", "its part of the accelerators while they make tokens"),
+    Column("switching_usd", "float64", "what copies of its KV in and out of HBM cost, waiting and slowed down"),
+    Column("holding_hbm_usd", "float64", "KV that it used last, in HBM while nothing is computed or waited for"),
+    Column("holding_host_usd", "float64", "KV that it used last, in host memory"),
+    Column("holding_disk_usd", "float64", "KV that it used last, on disk"),
+    Column("cost_usd", "float64", "all of these together: the bill less what is idle, summed over all"),
+)
+"""Further columns of the requests and of the sessions of a simulation, which knows what each was charged."""
 
 
 def run_columns(num_spans: int) -> tuple[Column, ...]:

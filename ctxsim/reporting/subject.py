@@ -10,6 +10,7 @@ from ctxsim.analysis import Analysis, analyze
 from ctxsim.explore.curve import LoadPoint, breaks_first, load_curve
 from ctxsim.explore.executors import Executor, local
 from ctxsim.explore.load import is_closed, load_of
+from ctxsim.explore.outcomes import By
 from ctxsim.explore.sensitivity import Effect, sensitivity
 from ctxsim.metrics import slo_gate
 from ctxsim.reporting.planned import Planned
@@ -22,13 +23,14 @@ from ctxsim.spec.workload import Trace
 class Subject:
     """A scenario, analysed; simulation: None where it does not fit; curve: None where its load cannot be changed.
 
-    effects: in closed form. plan: where the scenario is the fleet that a plan chose. command: the words that make the
-    report again.
+    effects: of each number, in closed form or simulated, as ``effects_by`` says. plan: where the scenario is the fleet
+    that a plan chose. command: the words that make the report again.
     """
 
     analysis: Analysis
     simulation: Simulation | None
     effects: Sequence[Effect]
+    effects_by: By
     curve: Sequence[LoadPoint] | None
     plan: Planned | None
     command: Sequence[str]
@@ -84,11 +86,12 @@ class Subject:
 
 def study(
     scenario: Scenario, command: Sequence[str], *, simulation: Simulation | None = None, plan: Planned | None = None,
-    other_loads: bool = True, executor: Executor | None = None,
+    other_loads: bool = True, effects_by: By = "analyze", executor: Executor | None = None,
 ) -> Subject:  # fmt: skip
     """The scenario with all that a report needs of it.
 
     simulation: of the scenario, made here where there is none and it fits. other_loads: simulates the load curve too.
+    effects_by: how the effects of single numbers are found; simulated, they take two simulations each.
     """
     analysis = analyze(scenario)
     if simulation is None and analysis.feasible:
@@ -96,7 +99,8 @@ def study(
     curve = None
     if other_loads and simulation is not None and not isinstance(scenario.workload, Trace):
         curve = load_curve(scenario, executor or local(1), _more(plan))
-    return Subject(analysis, simulation, sensitivity(scenario), curve, plan, command)
+    effects = sensitivity(scenario, by=effects_by, executor=executor if effects_by == "simulate" else None)
+    return Subject(analysis, simulation, effects, effects_by, curve, plan, command)
 
 
 def _more(plan: Planned | None) -> list[float]:

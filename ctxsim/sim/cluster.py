@@ -14,6 +14,7 @@ from ctxsim.cost.topology import Fabric
 from ctxsim.engine import SCHEDULERS, IncrementalBatch, PlainBatch
 from ctxsim.errors import InfeasibleError
 from ctxsim.metrics import Upkeep
+from ctxsim.sim.charges import Charges
 from ctxsim.sim.dispatch import CENTRAL, Dispatch, make_dispatch
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.jump import ARRIVAL_MOMENT_S, COMPLETION_MOMENT_S, PLANNING_DELAY_S, TURN_MOMENT_S
@@ -49,6 +50,7 @@ class Cluster:
         self.journal = Journal(len(cost.spans), keep_history, spool)
         self.releases = source.releases
         self.next_uses = NextUses()
+        self.charges = Charges()
         self._env = simpy.Environment()
         self._source = source
         self._progress = progress
@@ -75,6 +77,7 @@ class Cluster:
         self.stations: list[Station] = []
         self._links: list[Links] = []
         self._replicas = [kind.deployment.replicas for kind in (scenario, *(other for other, _ in others))]
+        self.journal.on_cut = self._cut
         self._dispatch = self._open([(scenario, cost), *others], stepping, law, hash_tokens)
 
     def run(self) -> Journal:
@@ -131,6 +134,10 @@ class Cluster:
                 station = Station(self._env, len(self.stations), site, decodes, self.journal, self, queue, hash_tokens)
                 self.stations.append(station)
         return make_dispatch(self._env, router, self.stations, queue)
+
+    def _cut(self) -> None:
+        for station in self.stations:
+            station.replica.stays.cut()
 
     def _rate_changed(self, first: int) -> Callable[[int, float], None]:
         return lambda replica, at_s: self.stations[first + replica].rate_changed(at_s)

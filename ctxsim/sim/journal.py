@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 
 from ctxsim.cost import Piece
 from ctxsim.engine import Plan, Request
 from ctxsim.geometry import BatchTotals
-from ctxsim.records import GAP_COLUMNS, REQUEST_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
+from ctxsim.metrics import BLOCK_RUNS, Presence
+from ctxsim.records import (
+    CHUNK_COLUMNS,
+    GAP_COLUMNS,
+    REQUEST_COLUMNS,
+    STAY_COLUMNS,
+    TRANSFER_COLUMNS,
+    Rows,
+    simulated_run_columns,
+)
 from ctxsim.sim.jump import run_s
 from ctxsim.sim.links import Copy
 from ctxsim.workload.demand import Demand
@@ -38,6 +48,8 @@ class Run:
     @property
     def slowed_s(self) -> float:
         """How much longer it takes than without copies beside it."""
+        if self.piece is self.alone:
+            return 0.0
         first_s, growth_s = self.piece.first_s - self.alone.first_s, self.piece.growth_s - self.alone.growth_s
         return run_s(self.iterations, first_s, growth_s)
 
@@ -112,6 +124,8 @@ class Journal:
     requests, runs, transfers: see records. gaps: (end, pause) between two tokens of a request that was preempted,
     paused or made to wait for others. rejected: what could never be served. finished, history: the requests, and
     (event, request index, time), where a history is kept. spool: a folder for rows that memory has no room for.
+    chunks, stays: who was in which runs; cuts: how many rows they had after each BLOCK_RUNS runs, when ``on_cut`` is
+    called, so that each block of runs has rows of its own.
     """
 
     def __init__(self, spans: int = 1, keep_history: bool = False, spool: Path | None = None) -> None:
@@ -123,11 +137,21 @@ class Journal:
         self._unmixed = [0.0] * (2 * spans)
         self.transfers = Rows(TRANSFER_COLUMNS, place("transfers"))
         self.gaps = Rows(GAP_COLUMNS, place("gaps"))
+        self.chunks = Rows(CHUNK_COLUMNS, place("chunks"))
+        self.stays = Rows(STAY_COLUMNS, place("stays"))
+        self.cuts: list[tuple[int, int]] = []
+        self.on_cut: Callable[[], None] = lambda: None
+        self._runs_to_cut = BLOCK_RUNS
         self.rejected: list[Demand] = []
         self.finished: list[ServedRequest] = []
         self.history: list[tuple[str, int, float]] | None = [] if keep_history else None
         self.arrivals = 0
         self.preemptions = 0
+
+    @property
+    def presence(self) -> Presence:
+        """Who was in which runs."""
+        return Presence(self.chunks, self.stays, self.cuts)
 
     def note(self, event: str, request: Request, time_s: float) -> None:
         """Adds an event to the history, where one is kept."""
@@ -213,10 +237,15 @@ class Journal:
                 *batch.pairs_growth,
                 *batch.touched,
                 *batch.touched_growth,
-                0.0 if run.piece is run.alone else run.slowed_s,
+                run.slowed_s,
                 *(decodes or self._unmixed),
             )
         )
+        self._runs_to_cut -= 1
+        if not self._runs_to_cut:
+            self._runs_to_cut = BLOCK_RUNS
+            self.on_cut()
+            self.cuts.append((len(self.chunks), len(self.stays)))
 
     def copied(
         self, replica: int, copy: Copy, session: int, request: int, tokens: int, held: tuple[float, float, float]

@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import cast
 
 import simpy
 
-from ctxsim.cost import Law
 from ctxsim.engine import HBM, EngineCore, Move, Plan, Scheduler
 from ctxsim.sim.journal import Journal, Run, ServedRequest
 from ctxsim.sim.jump import PLANNING_DELAY_S, TIE_S, iterations_until, run_s
 from ctxsim.sim.ledger import Held, Rest
 from ctxsim.sim.links import Copy
+from ctxsim.sim.stays import Stays
+from ctxsim.sim.surroundings import Surroundings
 
 NOTHING: Held = (0.0, 0.0, 0.0)
-
-
-class Surroundings(Protocol):
-    """What a replica asks of what is around it."""
-
-    releases: bool
-    undisturbed: Law
-
-    def completed(self, request: ServedRequest) -> None:
-        """A request has all its tokens."""
-        ...
-
-    def admitted(self, request: ServedRequest) -> None:
-        """A request begins to be served, with its prefix claimed."""
-        ...
-
-    def turn(self) -> simpy.Event | None:
-        """Comes when it is this replica's turn to plan, of those at one boundary; None where it need not wait."""
-        ...
-
-    def put_back(self) -> None:
-        """Requests that were this replica's are in the queue for whoever takes it."""
-        ...
-
-    def send(self, move: Move, computes: bool) -> None:
-        """The copy sets out, at the replica's clock; computes: whether an iteration begins then too."""
-        ...
-
-    def law(self) -> Law:
-        """Seconds of a batch beside the copies that are under way now."""
-        ...
-
-    def tally(self, held: Held) -> None:
-        """The replica holds that much at its clock."""
-        ...
-
-    def rested(self, rest: Rest) -> None:
-        """Nothing was computed for so long."""
-        ...
 
 
 class Replica:
@@ -62,7 +24,8 @@ class Replica:
     clock_s is the replica's own time, a boundary between iterations. The next iteration is planned PLANNING_DELAY_S
     later, when all that joins at that boundary has come; the environment's clock only orders events. Where completions
     release requests, a run is finished at its boundary and not only when the next one is planned. outstanding: requests
-    it was given that have not ended; waiting_tokens: prompts of those it has not begun to serve.
+    it was given that have not ended; waiting_tokens: prompts of those it has not begun to serve. stays: who was in
+    which of its runs.
     """
 
     def __init__(
@@ -74,6 +37,7 @@ class Replica:
         self.clock_s = 0.0
         self.outstanding = 0
         self.waiting_tokens = 0
+        self.stays = Stays(number, journal)
         self._holdings, self._stores = core.holdings, core.holdings.stores
         self._env = env
         self._scheduler = scheduler
@@ -243,6 +207,7 @@ class Replica:
             self._arrived = [request for request in self._arrived if request.arrival_s > latest_s]
 
     def _end_copy(self, copy: Copy, move: Move) -> None:
+        self._around.ended(move)
         for request in self.core.finish_move(move):
             self._journal.fetched(cast(ServedRequest, request), self.clock_s)
         session = ~move.extent.key if move.extent.hashes is None else -1
@@ -264,6 +229,8 @@ class Replica:
             self._around.put_back()
         for request in plan.admitted:
             self._begin(cast("ServedRequest", request))
+        if plan.resumed:
+            self.stays.joined(plan.resumed)
         decoding = plan.decoding and len(core.decodes) > 0
         if core.holdings.orders:
             self._send_copies(bool(plan.chunks) or decoding)
@@ -293,6 +260,7 @@ class Replica:
         return run
 
     def _note_pressure(self, plan: Plan) -> None:
+        self.stays.left((*plan.preempted, *plan.paused))
         for request in plan.preempted:
             self._journal.preempted(cast("ServedRequest", request), self.clock_s)
         for request in plan.paused:
@@ -333,7 +301,12 @@ class Replica:
         """The run is over: moves clock and engine, writes the journal, releases what depends on completions."""
         start_s, core, journal = self.clock_s, self.core, self._journal
         self.clock_s = start_s + run_s(run.iterations, run.piece.first_s, run.piece.growth_s)
-        held = self.held() if core.holdings.used else NOTHING
+        held = NOTHING
+        if core.holdings.used:
+            held = self.held()
+            self._around.ran(run.slowed_s)
+        if run.plan.chunks:
+            self.stays.computed(run.plan.chunks)
         decodes = core.decodes.touched() if run.plan.chunks and run.plan.decoding else None
         outcome = core.advance(run.plan, run.iterations)
         if core.holdings.used:
@@ -341,9 +314,16 @@ class Replica:
             self._around.tally((outcome.idle_bytes, *held[1:]))
             held = self.held()
         waiting = len(core.waiting) + len(core.held) + len(self._arrived)
+        self.stays.runs += 1
+        if run.plan.decoding and run.batch.sequences > len(run.plan.chunks):
+            self.stays.steps += run.iterations
+        if outcome.finished:
+            self.stays.left(outcome.finished)
         journal.ran(self.number, start_s, run, waiting, outcome.serving_bytes, held, decodes)
         for request in outcome.started:
             journal.started(cast("ServedRequest", request), self.clock_s)
+        if outcome.started:
+            self.stays.joined(r for r in outcome.started if r.generated_tokens < r.output_tokens)
         for request in outcome.finished:
             self.outstanding -= 1
             journal.ended(cast("ServedRequest", request), self.clock_s)

@@ -11,11 +11,12 @@ import numpy as np
 from ctxsim.cost import CostModel
 from ctxsim.cost.working_set import working_set
 from ctxsim.errors import Fault, InfeasibleError, SpecError
-from ctxsim.metrics import History, summarise
+from ctxsim.metrics import History, charge_runs, groups_of, summarise
 from ctxsim.metrics.steady import too_short_warning
-from ctxsim.records import SESSION_COLUMNS, Records, Table, sorted_by
+from ctxsim.records import MONEY_COLUMNS, SESSION_COLUMNS, Records, Table, sorted_by
 from ctxsim.sim.cautions import residency_warnings
 from ctxsim.sim.cluster import Cluster, Progress, Stepping
+from ctxsim.sim.paid import with_costs
 from ctxsim.spec.lengths import ConstantLength
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Requests, Sessions, Trace, Workload
@@ -65,8 +66,11 @@ def simulate(
     )  # fmt: skip
     journal = cluster.run()
     requests = sorted_by(journal.requests, "arrival_s", "request")
+    groups = list(groups_of(scenario, [cost, *others], journal.runs))
+    busy = charge_runs(groups, journal.runs, journal.presence, 1 + int(np.max(requests["request"], initial=-1)))
+    requests = with_costs(requests, busy, cluster.charges)
     sessions = session_table(requests)
-    completed_sessions = _completed_sessions(scenario, sessions)
+    completed = _completed(scenario, sessions)
     history = History(
         requests=requests,
         runs=journal.runs,
@@ -75,16 +79,17 @@ def simulate(
         num_requests=journal.arrivals,
         rejected_requests=len(journal.rejected),
         preemptions=journal.preemptions,
-        completed_sessions=completed_sessions,
+        session_usd=sessions["cost_usd"][completed],
         link_busy_s=cluster.link_busy_s(),
         upkeep=cluster.upkeep(),
+        busy=busy.busy,
         others=others,
     )
     summary = summarise(scenario, cost, history)
     summary["gap_cost_usd"] = cluster.gap_costs()
     wanted = working_set(scenario, [cost, *others])
     summary["working_set"] = None if wanted is None else wanted.keys()
-    too_short = too_short_warning(scenario, requests, completed_sessions)
+    too_short = too_short_warning(scenario, requests, history.completed_sessions)
     cautions = () if wanted is None else wanted.cautions()
     warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *cautions, *filter(None, [too_short]))
     return Simulation(
@@ -126,7 +131,7 @@ def shortest_request_tokens(workload: Workload) -> int:
 
 
 def session_table(requests: Records) -> Table:
-    """One row a session, of its finished turns, in order of session number."""
+    """One row a session, of its finished turns, in order of session number; with money where the requests have it."""
     ids, place = np.unique(requests["session"], return_inverse=True)
     end_s, start_s = np.zeros(len(ids)), np.full(len(ids), np.inf)
     np.maximum.at(end_s, place, requests["finished_s"])
@@ -139,7 +144,9 @@ def session_table(requests: Records) -> Table:
         np.bincount(place, requests["prompt_tokens"], minlength=len(ids)).astype("int64"),
         np.bincount(place, requests["output_tokens"], minlength=len(ids)).astype("int64"),
     )
-    return Table({c.name: values for c, values in zip(SESSION_COLUMNS, columns, strict=True)})
+    found = {c.name: values for c, values in zip(SESSION_COLUMNS, columns, strict=True)}
+    paid = [c.name for c in MONEY_COLUMNS if c.name in requests.names]
+    return Table(found | {name: np.bincount(place, requests[name], minlength=len(ids)) for name in paid})
 
 
 def warnings_of(scenario: Scenario, cluster: Cluster, summary: dict[str, Any]) -> tuple[str, ...]:
@@ -159,10 +166,11 @@ def hash_tokens(source: Source) -> int:
     return source.table.block_tokens if isinstance(source, TraceSource) else 0
 
 
-def _completed_sessions(scenario: Scenario, sessions: Table) -> int:
-    """Sessions with all their rounds; of requests and traces, every session that was served."""
+def _completed(scenario: Scenario, sessions: Table) -> np.ndarray:
+    """Which sessions had all their rounds; of requests and traces, every session that was served."""
     rounds = scenario.workload.rounds if isinstance(scenario.workload, Sessions) else 1
-    return int(np.count_nonzero(sessions["turns"] >= rounds))
+    completed: np.ndarray = sessions["turns"] >= rounds
+    return completed
 
 
 def _no_room(cost: CostModel, tokens: int, setting: str) -> str:

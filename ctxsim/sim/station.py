@@ -9,8 +9,10 @@ import simpy
 
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.memory import store_bytes
+from ctxsim.cost.money import replica_usd_per_s
 from ctxsim.cost.transfers import CopySetup
 from ctxsim.engine import (
+    HBM,
     RESIDENCIES,
     SCHEDULERS,
     DecodeBatch,
@@ -22,6 +24,7 @@ from ctxsim.engine import (
     Request,
     Tiers,
 )
+from ctxsim.sim.charges import Charges
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.ledger import Held, Ledger, Rest
 from ctxsim.sim.links import Copy, Links
@@ -37,6 +40,7 @@ class Users(Protocol):
 
     releases: bool
     next_uses: NextUses
+    charges: Charges
 
     def completed(self, request: ServedRequest) -> None:
         """A request has all its tokens."""
@@ -66,7 +70,7 @@ class Site:
 
 
 class Station:
-    """A replica and what it asks of what is around it (see replica.Surroundings)."""
+    """A replica and what it asks of what is around it (see sim.surroundings)."""
 
     def __init__(
         self, env: simpy.Environment, number: int, site: Site, decodes: DecodeBatch, journal: Journal, users: Users,
@@ -82,15 +86,17 @@ class Station:
         self._setup = CopySetup(scenario)
         self._laws: dict[float, Law] = {}
         self._copy_bytes_per_s = 0.0
+        self._moves: dict[Move, None] = {}
         scheduler = SCHEDULERS[serving.scheduler]()
         quotes = ReplicaQuotes(scenario, cost, site.links, self._local, self.now_s, users.next_uses)
         host_bytes, disk_bytes = store_bytes(scenario)
         tiers = Tiers(host_bytes, disk_bytes, serving.host_tier == "inclusive")
-        cache = KvCache(cost.layout, RESIDENCIES[serving.residency](quotes), tiers, hash_tokens, self.now_s)
+        self.ledger = Ledger(quotes, users.charges, replica_usd_per_s(scenario))
+        policy = RESIDENCIES[serving.residency](quotes)
+        cache = KvCache(cost.layout, policy, tiers, hash_tokens, self.now_s, self.ledger.keeps)
         limits = Limits(serving.max_num_seqs, serving.max_num_batched_tokens, cost.memory.kv_capacity_bytes)
         queue = scheduler.queue() if waiting is None else waiting
         core = EngineCore(limits, cost.layout, decodes, cache, queue, shares_queue=waiting is not None)
-        self.ledger = Ledger(quotes)
         self.replica = Replica(env, number, core, scheduler, journal, self)
 
     @property
@@ -117,11 +123,11 @@ class Station:
         return self.replica.clock_s
 
     def completed(self, request: ServedRequest) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         self._users.completed(request)
 
     def admitted(self, request: ServedRequest) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         if self.core.shares_queue and self.core.waiting:
             self._users.queue_moved(self)
         if request.demand.turn:
@@ -133,16 +139,16 @@ class Station:
             self.ledger.admitted(request, kept_bytes)
 
     def turn(self) -> simpy.Event | None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         return self._users.turn(self) if self.core.shares_queue else None
 
     def put_back(self) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         if self.core.shares_queue:
             self._users.queue_moved(self)
 
     def send(self, move: Move, computes: bool) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         blocks = -(-move.tokens // self._site.cost.layout.block_size)
         copy = Copy(
             self._local,
@@ -153,10 +159,23 @@ class Station:
             self._setup.seconds(move.source, blocks, move.moved_bytes if computes else 0.0),
             lambda ended: self.replica.copied(ended, move),
         )
+        self._moves[move] = None
+        if HBM in (move.source, move.target):
+            self.ledger.sent(move)
         self._site.links.order(copy, self.replica.clock_s)
 
+    def ended(self, move: Move) -> None:
+        """See sim.surroundings."""
+        del self._moves[move]
+        if HBM in (move.source, move.target):
+            self.ledger.ended(move)
+
+    def ran(self, slowed_s: float) -> None:
+        """See sim.surroundings."""
+        self.ledger.ran(self.replica.clock_s, slowed_s)
+
     def law(self) -> Law:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         rate = self._copy_bytes_per_s
         if self._site.law is not None or not rate:
             return self.undisturbed
@@ -173,11 +192,11 @@ class Station:
         self.replica.rate_changed(at_s)
 
     def tally(self, held: Held) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         self.ledger.tally(self.replica.clock_s, held)
 
     def rested(self, rest: Rest) -> None:
-        """See replica.Surroundings."""
+        """See sim.surroundings."""
         self.ledger.rested(rest)
 
     def close(self, end_s: float) -> None:
@@ -185,3 +204,5 @@ class Station:
         if self.replica.clock_s < end_s:
             self.ledger.rested(Rest(self.replica.clock_s, end_s, self.replica.held(), waited=False))
         self.ledger.end(end_s)
+        self.core.cache.holdings.close(self._moves)
+        self.ledger.settle()

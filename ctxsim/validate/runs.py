@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -28,7 +29,8 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 def read_run(path: str | Path) -> pd.DataFrame:
     """The run of that file: ``requests.parquet`` of an engine or a simulation, the JSON of ``vllm bench serve`` with
-    ``--save-detailed``, or a log of requests in JSON lines. Raises SpecError where it is none of these."""
+    ``--save-detailed``, the JSON line of SGLang's ``bench_serving`` with ``--output-details``, or a log of requests in
+    JSON lines. Raises SpecError where it is none of these."""
     file = Path(path)
     if not file.exists():
         _refuse(file, "expected a file with measured requests, found none; check the path")
@@ -111,9 +113,37 @@ def _bench_row(prompt: int, outputs: int, start_s: float, ttft_s: float, gaps_s:
     return start_s, prompt, outputs, ttft_s, tpot_s, ttft_s + later_s
 
 
-def _of_log(path: Path) -> pd.DataFrame:
-    """Lines with input_toks, output_toks and the clock's queued_ts, first_token_ts, last_token_ts, in seconds."""
+def _of_lines(path: Path) -> pd.DataFrame:
+    """A result of SGLang's bench_serving, which is one line, or a log of requests, which has a line for each."""
     lines = [_json(path, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return _of_sglang(path, lines) if any("request_rate" in line for line in lines) else _of_log(path, lines)
+
+
+def _of_sglang(path: Path, lines: list[dict[str, Any]]) -> pd.DataFrame:
+    """The lists of ``python -m sglang.bench_serving --output-details``, beside the totals or, later, in ``details``.
+
+    It keeps no times of arrival (sgl-project/sglang, python/sglang/bench_serving.py and benchmark/metrics.py): they are
+    known where all requests were sent at once. ``errors`` has a text for each that failed.
+    """
+    if len(lines) > 1:
+        _refuse(path, f"expected one result, found {len(lines)} lines, one for each benchmark; keep one of them")
+    record = lines[0]
+    lists = record.get("details", record)
+    wanted = ("input_lens", "output_lens", "ttfts", "itls", "errors")
+    if missing := [name for name in wanted if not isinstance(lists.get(name), list)]:
+        message = f"expected lists {', '.join(wanted)}, found no {', '.join(missing)}"
+        _refuse(path, f"{message}; run sglang.bench_serving with --output-details")
+    if record["request_rate"] != inf or record.get("max_concurrency") is not None:
+        found = f"request_rate {record['request_rate']}, max_concurrency {record.get('max_concurrency')}"
+        message = f"expected requests sent all at once, since SGLang does not say when each was, found {found}"
+        _refuse(path, f"{message}; run it with --request-rate inf and without --max-concurrency")
+    rows = zip(*(lists[name] for name in wanted), strict=True)
+    answered = [_bench_row(row[0], row[1], 0.0, *row[2:4]) for row in rows if not row[4] and row[1] > 0]
+    return pd.DataFrame(answered, columns=COLUMNS)
+
+
+def _of_log(path: Path, lines: list[dict[str, Any]]) -> pd.DataFrame:
+    """Lines with input_toks, output_toks and the clock's queued_ts, first_token_ts, last_token_ts, in seconds."""
     wanted = ("input_toks", "output_toks", "queued_ts", "first_token_ts", "last_token_ts")
     for number, line in enumerate(lines, 1):
         if missing := [name for name in wanted if name not in line]:
@@ -147,6 +177,6 @@ def _refuse(path: Path, message: str) -> NoReturn:
 READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": _of_parquet,
     ".json": _of_bench,
-    ".jsonl": _of_log,
+    ".jsonl": _of_lines,
 }
 """Formats by the suffix of their files."""

@@ -16,7 +16,7 @@ from support.residency import residency_case
 from support.sources import Turn
 from support.watch import FEATURES, residency_features, watched
 
-CORPUS = 600
+CORPUS = 640
 BLOCKS = 8
 TIED_SEEDS = 300
 NEAR_SEEDS = 150

@@ -11,6 +11,7 @@ from typing import Any, cast
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, Rates
+from ctxsim.cost.shares import Division, peak_division
 from ctxsim.geometry import BatchTotals, KvLayout, Span
 from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
@@ -53,6 +54,10 @@ class StubCost:
             return self.law
         left = max(1.0 - copy_bytes_per_s / self.copies_bytes_per_s, 0.5)
         return RooflineLaw(self.operations, replace(self.rates, hbm_bytes_per_s=left * self.rates.hbm_bytes_per_s), 0.0)
+
+    def division(self, batch: BatchTotals, decodes: BatchTotals) -> Division:
+        """Seconds of an iteration: those that are for ``decodes``, and all."""
+        return peak_division(self.operations, self.rates, self.scenario.serving.iteration_overhead, batch, decodes)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass."""

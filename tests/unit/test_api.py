@@ -16,7 +16,14 @@ from ctxsim.api.jsonable import counts_amount, jsonable
 from ctxsim.api.results import SimulationResult, simulation_result
 from ctxsim.errors import InfeasibleError, SpecError
 from ctxsim.human import human
-from ctxsim.records import REQUEST_COLUMNS, SESSION_COLUMNS, TRANSFER_COLUMNS, Rows, simulated_run_columns
+from ctxsim.records import (
+    MONEY_COLUMNS,
+    REQUEST_COLUMNS,
+    SESSION_COLUMNS,
+    TRANSFER_COLUMNS,
+    Rows,
+    simulated_run_columns,
+)
 from ctxsim.sim import simulate
 
 TABLES = ("requests", "sessions", "runs", "transfers", "gaps")
@@ -62,8 +69,8 @@ def test_grid_is_part_of_the_interface() -> None:
 
 
 def test_simulation_has_frames_summary_and_page(result: SimulationResult) -> None:
-    assert list(result.requests.columns) == [c.name for c in REQUEST_COLUMNS]
-    assert list(result.sessions.columns) == [c.name for c in SESSION_COLUMNS]
+    assert list(result.requests.columns) == [c.name for c in REQUEST_COLUMNS + MONEY_COLUMNS]
+    assert list(result.sessions.columns) == [c.name for c in SESSION_COLUMNS + MONEY_COLUMNS]
     assert list(result.runs.columns) == [c.name for c in simulated_run_columns(1)]
     assert list(result.transfers.columns) == [c.name for c in TRANSFER_COLUMNS]
     assert list(result.requests["arrival_s"]) == sorted(result.requests["arrival_s"])
@@ -123,7 +130,7 @@ def test_saving_twice_gives_the_same_bytes(result: SimulationResult, tmp_path: P
 def test_columns_carry_their_meaning(result: SimulationResult, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "results")
     schema = pq.read_schema(folder / "requests.parquet")
-    for column in REQUEST_COLUMNS:
+    for column in REQUEST_COLUMNS + MONEY_COLUMNS:
         assert schema.field(column.name).metadata[b"meaning"].decode() == column.meaning
     assert schema.metadata[b"ctxsim.schema"] == b"ctxsim.requests/1"
     assert schema.metadata[b"ctxsim.scenario_sha256"].decode() == result.scenario_sha256

@@ -26,7 +26,7 @@ def test_analyze_has_the_keys_of_the_design() -> None:
         kv_capacity_tokens concurrent_sessions concurrent_sessions_whole prefill_flop prefill_s prefill_bound
         decode_step_s decode_answer_s decode_bound first_token_s last_token_s switch_s session_busy_s session_wall_s
         sessions_per_hour_bound bottleneck ridge_flop_per_byte cost_usd_per_session cost_usd_per_million_output_tokens
-        residency gap breakdown"""
+        residency gap working_set breakdown"""
     assert set(answer("analyze", "paper-34b-50k")["result"]) == set(keys.split())
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
 from ctxsim.cli import commands
-from ctxsim.cli.schemas import FILES, schema_of
+from ctxsim.cli.schemas import ANSWERS, FILES, schema_of
 from ctxsim.spec import catalog
 
 
@@ -121,7 +121,7 @@ def test_schema_names_are_readable() -> None:
 
 
 def test_the_schema_command_prints_the_schema_itself() -> None:
-    assert {kind.value for kind in commands.Description} == set(FILES)
-    for kind in FILES:
+    assert {kind.value for kind in commands.Description} == {*FILES, *ANSWERS}
+    for kind in (*FILES, *ANSWERS):
         assert json.loads(ctxsim("schema", kind).out) == schema_of(kind) == answer("schema", kind)["result"]
     assert json.loads(ctxsim("schema").out) == schema_of("scenario")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,12 @@ class Kept(Holdings):
     def __init__(self, host_bytes: float = 100, disk_bytes: float = 0, *, inclusive: bool = False) -> None:
         layout = KvLayout([(Span("full"), 1.0)], 0.0, BLOCK)
         self.clock_s = 0.0
-        super().__init__(layout, Tiers(host_bytes, disk_bytes, inclusive), BLOCK, lambda: self.clock_s)
+        self.told: Counter[tuple[int, int]] = Counter()
+        tiers = Tiers(host_bytes, disk_bytes, inclusive)
+        super().__init__(layout, tiers, BLOCK, lambda: self.clock_s, self._hear)
+
+    def _hear(self, payer: int, tier: int, more_bytes: float) -> None:
+        self.told[payer, tier] += more_bytes  # type: ignore[assignment]
 
     @property
     def accounts(self) -> Accounts:
@@ -334,3 +340,30 @@ def test_what_is_on_disk_is_fetched_from_there() -> None:
     assert kept.bring(old, request) == DISK
     assert kept.accounts == Accounts(hbm=20, arriving=20, host=20)
     assert kept.end_copy() == [request]
+
+
+# Who is told of
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_what_lies_anywhere_is_told_of_whoever_used_it_last(inclusive: bool) -> None:
+    """Left by request 3, copied to host memory, fetched, and left again by request 5, which pays for both places."""
+    kept = Kept(inclusive=inclusive)
+    extent = kept.grown(turn(1), 8)
+    kept.charge(extent, 3)
+    kept.let_go(extent, used=True)
+    assert kept.told == {(3, HBM): 8}
+    assert kept.offload(extent, write_through=inclusive)
+    kept.end_copy()
+    assert +kept.told == ({(3, HBM): 8, (3, HOST): 8} if inclusive else {(3, HOST): 8})
+    kept.hold(extent)
+    request = turn(1)
+    if kept.bring(extent, request) != HBM:
+        assert +kept.told == {(3, HBM): 8}, "on its way, and its room in host memory is handed on"
+        kept.end_copy()
+    assert +kept.told == ({(3, HOST): 8} if inclusive else {})
+    kept.charge(extent, 5)
+    kept.let_go(extent, used=True)
+    assert +kept.told == ({(5, HBM): 8, (5, HOST): 8} if inclusive else {(5, HBM): 8})
+    kept.close(())
+    assert not any(kept.told.values())

@@ -6,7 +6,7 @@ import pytest
 
 from ctxsim.errors import SpecError
 from ctxsim.interop import Imported, import_command, scenario_text
-from ctxsim.interop.checkpoints import FORMATS, Formats
+from ctxsim.interop.checkpoints import FORMATS, Formats, weight_format
 from ctxsim.interop.command_line import HIDDEN, read_command
 from ctxsim.interop.flags import FOLDER, FlagTable, flag_table, versions
 from ctxsim.interop.importing import assumptions
@@ -364,3 +364,21 @@ def test_of_a_flag_given_twice_the_last_counts_and_the_first_is_listed() -> None
     assert found.scenario.serving.enable_prefix_caching
     again = [(use.flag, use.value) for use in found.uses if use.note == "given again after it"]
     assert again == [("-tp", "2"), ("--no-enable-prefix-caching", None)]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "model", "weights"),
+    [
+        ("Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4", "qwen2.5-14b", "int4"),
+        ("Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8", "qwen2.5-14b", "int8"),
+        ("neuralmagic/Meta-Llama-3.1-70B-Instruct-quantized.w8a8", "llama-3.1-70b", "int8"),
+        ("a/Llama-3.1-70B-W8A8-FP8", "llama-3.1-70b", "fp8"),
+        ("nvidia/DeepSeek-V3.2-NVFP4", "deepseek-v3.2", "int4"),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-v3", "fp8"),
+        ("meta-llama/Llama-3.1-70B-Instruct", "llama-3.1-70b", None),
+    ],
+)
+def test_the_format_of_weights_by_name(checkpoint: str, model: str, weights: str | None) -> None:
+    """How many bits a name says counts before the method, which has several."""
+    found = weight_format(checkpoint, model)
+    assert (None if found is None else found[0]) == weights

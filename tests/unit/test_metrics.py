@@ -23,8 +23,10 @@ from ctxsim.metrics import (
     summarise,
     work_done,
 )
+from ctxsim.metrics.split import BusyTime
 from ctxsim.records import (
     GAP_COLUMNS,
+    MONEY_COLUMNS,
     REQUEST_COLUMNS,
     RUN_COLUMNS,
     TRANSFER_COLUMNS,
@@ -152,9 +154,10 @@ def summary_of(
         num_requests=3,
         rejected_requests=1,
         preemptions=2,
-        completed_sessions=2,
+        session_usd=np.array([1.0, 2.0]),
         link_busy_s=6.0,
         upkeep=[Upkeep(held_byte_s=(40.0, 80.0, 0.0))],
+        busy=[BusyTime()],
     )
     return summarise(scenario, cost, history)
 
@@ -225,13 +228,14 @@ def test_parts_make_no_difference() -> None:
     simulation = simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "20 min"}))
     cost = CostModel(simulation.scenario)
     tables = {
-        "requests": (simulation.requests, REQUEST_COLUMNS),
+        "requests": (simulation.requests, REQUEST_COLUMNS + MONEY_COLUMNS),
         "runs": (simulation.runs, simulated_run_columns(len(cost.spans))),
         "transfers": (simulation.transfers, TRANSFER_COLUMNS),
     }
     others = {
         "gaps": table(GAP_COLUMNS, []), "num_requests": 9, "rejected_requests": 0, "preemptions": 0,
-        "completed_sessions": 5, "link_busy_s": 1.0, "upkeep": [Upkeep(held_byte_s=(1.0, 2.0, 3.0))],
+        "session_usd": np.ones(5), "link_busy_s": 1.0, "upkeep": [Upkeep(held_byte_s=(1.0, 2.0, 3.0))],
+        "busy": [BusyTime(1.0, 2.0, 3.0)],
     }  # fmt: skip
     whole = History(**{name: rows.table() for name, (rows, _) in tables.items()}, **others)  # type: ignore[arg-type]
     parts = History(**{name: in_parts(*found, 50) for name, found in tables.items()}, **others)  # type: ignore[arg-type]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from support.cases import Case
+from support.paying import paid
 from support.sources import at
 from test_sim_ledger import COST, HOST_USD, STEPPINGS, machine, session
 
 from ctxsim.cost import CostModel
 from ctxsim.metrics.money import Bill, Upkeep, group_bill, money
+from ctxsim.metrics.split import busy_time
 from ctxsim.records import REQUEST_COLUMNS, table
 from ctxsim.sim import simulate
 from ctxsim.sim.cluster import Cluster, Stepping
@@ -27,7 +30,7 @@ def served(scenario: Scenario, stepping: Stepping) -> tuple[Cluster, Bill, float
     journal = cluster.run()
     end_s = float(journal.requests["finished_s"].max())
     cost = cast(CostModel, replace(COST, scenario=scenario))
-    return cluster, group_bill(cost, journal.runs, cluster.upkeep()[0], end_s), end_s
+    return cluster, group_bill(cost, busy_time(cost, journal.runs.parts()), cluster.upkeep()[0], end_s), end_s
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
@@ -46,6 +49,27 @@ def test_a_swap_by_hand(stepping: Stepping) -> None:
     assert (bill.holding_hbm, bill.idle_accelerators) == pytest.approx((2.4, 23.6), rel=1e-6)
     assert (bill.holding_host, bill.idle_host) == pytest.approx((0.48, 25.0 - 0.48), rel=1e-9)
     assert sum(bill.parts_usd.values()) == pytest.approx(50.0 + 25.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("stepping", STEPPINGS)
+def test_who_pays_for_a_swap_by_hand(stepping: Stepping) -> None:
+    """The first turn left what lay in HBM for 4 s and 16 s in host memory, and its copy out took 3 s; the third asked
+    for the copy in. Prompts: 1 s, 4 s for the other session's, 1 s."""
+    case = Case(COST, machine("swap"), session(at(5.0, 100, 1, 1)))
+    cluster = case.cluster(stepping)
+    cluster.run()
+    found = paid(case, cluster)
+    expected = {
+        "prefill_usd": [2.0, 8.0, 2.0],
+        "decode_usd": [0.0, 0.0, 0.0],
+        "switching_usd": [6.0, 0.0, 6.0],
+        "holding_hbm_usd": [2.4, 0.0, 0.0],
+        "holding_host_usd": [0.48, 0.0, 0.0],
+        "holding_disk_usd": [0.0, 0.0, 0.0],
+        "cost_usd": [10.88, 8.0, 8.0],
+    }
+    for name, usd in expected.items():
+        assert found[name] == pytest.approx(usd, rel=1e-6, abs=1e-6), name
 
 
 @pytest.mark.parametrize("stepping", STEPPINGS)
@@ -84,7 +108,7 @@ UNITS = ("per_session_usd", "per_turn_usd", "per_million_input_tokens_usd", "per
 
 def money_of(scenario: Scenario, bill: Bill, sessions: int, *requests: dict[str, float]) -> dict[str, Any]:
     rows = table(REQUEST_COLUMNS, [tuple(row.get(c.name, 0) for c in REQUEST_COLUMNS) for row in requests])
-    return money(scenario, [bill], rows, sessions, HOUR_S)
+    return money(scenario, [bill], rows, np.full(sessions, 2.0), HOUR_S)
 
 
 def test_unit_costs_by_hand() -> None:
@@ -95,6 +119,7 @@ def test_unit_costs_by_hand() -> None:
     turns[1].update(hbm_hit_tokens=100, host_hit_tokens=200, disk_hit_tokens=300)
     found = money_of(scenario, bill, 1, *turns)
     assert found["bill_usd"] == pytest.approx(3.0, rel=1e-12)
+    assert found["session_usd"] == dict.fromkeys(("mean", "p50", "p90", "p95", "p99"), 2.0)
     assert found["parts_usd"]["switching"] == pytest.approx(0.3, rel=1e-12)
     assert found["switching_usd"] == {"copy_wait": 0.25, "slow_down": 0.05}
     assert found["tokens"] == {"computed_input": 400, "cached_input": 600, "output": 50}

@@ -12,7 +12,7 @@ from support.real import closed_requests
 
 from ctxsim.cost import CostModel, Operation, Rates, course_s
 from ctxsim.geometry import BatchTotals, Span
-from ctxsim.metrics.split import busy_time, decode_seconds
+from ctxsim.metrics.split import busy_time
 from ctxsim.metrics.utilisation import mean_batches, run_s
 from ctxsim.records import Table, simulated_run_columns, table
 from ctxsim.sim import simulate
@@ -27,6 +27,12 @@ def cost_of(*operations: Operation, overhead_s: float = 0.0, link_bytes_per_s: f
     scenario = replace(BASE, serving=BASE.serving.model_copy(update={"iteration_overhead": overhead_s}))
     rates = Rates(1.0, 1.0, 1.0, link_bytes_per_s)
     return replace(stub_cost(operations=operations), scenario=scenario, rates=rates)
+
+
+def seconds(cost: StubCost | CostModel, mine: BatchTotals, batch: BatchTotals = BATCH) -> tuple[float, float]:
+    """Of an iteration: for a part of its batch, and all."""
+    division = cost.division(batch, mine)
+    return float(division.mine.seconds), float(division.whole.seconds)
 
 
 def read(tokens: int) -> float:
@@ -55,15 +61,15 @@ OPERATIONS: dict[str, tuple[dict[str, Any], float, float]] = {
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_by_hand(name: str) -> None:
     what, mine_s, all_s = OPERATIONS[name]
-    found = decode_seconds(cast(CostModel, cost_of(Operation("one", **what))), BATCH, DECODES)
-    assert [float(s) for s in found] == pytest.approx([mine_s, all_s], rel=1e-12)
+    found = seconds(cost_of(Operation("one", **what)), DECODES)
+    assert found == pytest.approx([mine_s, all_s], rel=1e-12)
 
 
 def test_links_go_by_tokens_and_the_host_evenly() -> None:
     """13 tokens send 26 bytes at 2 bytes/s; the host takes 8 s."""
     cost = cost_of(Operation("all_reduce", link_bytes_per_token=2.0), overhead_s=8.0, link_bytes_per_s=2.0)
-    found = decode_seconds(cast(CostModel, cost), BATCH, DECODES)
-    assert [float(s) for s in found] == pytest.approx([3.0 + 6.0, 13.0 + 8.0], rel=1e-12)
+    found = seconds(cost, DECODES)
+    assert found == pytest.approx([3.0 + 6.0, 13.0 + 8.0], rel=1e-12)
 
 
 def test_operations_of_a_real_model_are_all_divided() -> None:
@@ -73,8 +79,8 @@ def test_operations_of_a_real_model_are_all_divided() -> None:
     both = BatchTotals(
         4, 515, 3, [chunk.pairs[0] + decodes.pairs[0]], [0.0], [chunk.touched[0] + decodes.touched[0]], [0.0]
     )
-    mine_s, all_s = decode_seconds(cost, both, decodes)
-    others_s, _ = decode_seconds(cost, both, chunk)
+    mine_s, all_s = seconds(cost, decodes, both)
+    others_s, _ = seconds(cost, chunk, both)
     assert float(all_s) == pytest.approx(cost.pass_s(both), rel=1e-12)
     assert float(mine_s + others_s) == pytest.approx(float(all_s), rel=1e-12)
     assert 0 < mine_s < all_s
@@ -93,7 +99,7 @@ def test_runs_of_one_kind_are_theirs_and_copies_slow_either() -> None:
         {"iterations": 2, "first_s": 3.0, "growth_s": 1.0, "sequences": 3, "decoding": 3, "new_tokens": 3},
         {"iterations": 1, "first_s": 8.0, "sequences": 4, "decoding": 3, "new_tokens": 13, "slowed_s": 2.0},
     )
-    found = busy_time(cast(CostModel, cost), runs)
+    found = busy_time(cast(CostModel, cost), [runs])
     assert found.prefill_s == pytest.approx(9.0 + 6.0 / 4, rel=1e-12)
     assert found.decode_s == pytest.approx(7.0 + 6.0 * 3 / 4, rel=1e-12)
     assert found.slowed_s == 3.0

@@ -12,6 +12,7 @@ from support.real import closed_requests
 
 from ctxsim.records import (
     GAP_COLUMNS,
+    MONEY_COLUMNS,
     REQUEST_COLUMNS,
     RUN_COLUMNS,
     SESSION_COLUMNS,
@@ -30,7 +31,7 @@ from ctxsim.sim import simulate
 from ctxsim.spec.scenario import load_scenario
 
 COLUMNS = (Column("request", "int64", "a number"), Column("ttft_s", "float64", "a time"))
-UNITS = ("_s", "_bytes", "_tokens")
+UNITS = ("_s", "_bytes", "_tokens", "_usd")
 COUNTS = (
     {"request", "session", "turn", "turns", "replica", "transfer"}
     | {"preemptions", "iterations", "sequences", "decoding", "waiting", "resumed", "descriptors", "tokens"}
@@ -75,7 +76,10 @@ def test_frame_has_the_same_values() -> None:
     assert np.isnan(frame["ttft_s"][1])
 
 
-@pytest.mark.parametrize("columns", [REQUEST_COLUMNS, SESSION_COLUMNS, RUN_COLUMNS, TRANSFER_COLUMNS, GAP_COLUMNS])
+@pytest.mark.parametrize(
+    "columns",
+    [REQUEST_COLUMNS + MONEY_COLUMNS, SESSION_COLUMNS + MONEY_COLUMNS, RUN_COLUMNS, TRANSFER_COLUMNS, GAP_COLUMNS],
+)
 def test_names_are_unique_end_in_a_unit_and_have_a_meaning(columns: tuple[Column, ...]) -> None:
     names = [c.name for c in columns]
     assert len(set(names)) == len(names)
@@ -96,8 +100,8 @@ def test_a_simulation_fills_every_column() -> None:
     simulation = simulate(closed_requests("gemma-3-27b", prompt=50, output=5, users=2, num_requests=4))
     swapping = simulate(load_scenario("yi-34b-50k-a100", {"run.horizon": "20 min"}))
     tables: list[tuple[Records, tuple[Column, ...]]] = [
-        (simulation.requests, REQUEST_COLUMNS),
-        (simulation.sessions, SESSION_COLUMNS),
+        (simulation.requests, REQUEST_COLUMNS + MONEY_COLUMNS),
+        (simulation.sessions, SESSION_COLUMNS + MONEY_COLUMNS),
         (simulation.runs, simulated_run_columns(2)),
         (swapping.transfers, TRANSFER_COLUMNS),
     ]

@@ -152,12 +152,22 @@ def test_what_is_done_takes_no_settings(saved: Path, plan: tuple[Path, Path], tm
         assert "leave --set out, or name a scenario" in found.err
 
 
+def test_sensitivity_is_simulated_where_asked(scenario: str, tmp_path: Path) -> None:
+    found = ctxsim("report", scenario, "--sensitivity", "simulate", "-o", str(tmp_path / "out"), *QUICK)
+    assert found.code == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "those of simulations under this load, with the same draws, each number made 1.25 times larger" in page
+    assert "of the tightest bound, each number" not in page
+    assert "--sensitivity simulate" in page
+
+
 def test_means_of_replications_have_no_rows_to_draw(scenario: str, tmp_path: Path) -> None:
     folder = tmp_path / "means"
     words = ("simulate", scenario, "--replications", "2", "--out", str(folder), "--no-progress")
     assert ctxsim(*words).code == 0
     found = ctxsim("report", str(folder), "-o", str(tmp_path / "out"))
     assert found.code == 2
+    assert "the means of 2 replications, which have no requests, runs or copies of their own to draw" in found.err
     assert f"name one of them, e.g. {folder / 'replication-000'}" in found.err
     assert ctxsim("report", str(folder / "replication-000"), "-o", str(tmp_path / "out"), *QUICK).code == 0
 

@@ -183,6 +183,7 @@ def test_money_on_the_page_is_that_of_the_summary(small: Subject, folder: Path) 
     assert table["bill_usd"][-1] == money["bill_usd"]
     assert sum(table["bill_usd"][:-1]) == pytest.approx(money["bill_usd"], rel=1e-9)
     assert table["per_session_usd"][-1] == small.summary["cost_usd_per_session"]
+    assert 0 < small.summary["money"]["session_usd"]["mean"] < small.summary["cost_usd_per_session"]
 
 
 def test_infeasible_page_says_why_and_simulates_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from support.sources import Talk, Turn, at
 
 from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
+from ctxsim.sim.charges import Charges
 from ctxsim.sim.cluster import Stepping
 from ctxsim.sim.journal import ServedRequest
 from ctxsim.sim.ledger import GapCosts, Ledger, total
@@ -35,7 +36,13 @@ COST = stub_cost(block_size=1, capacity_bytes=POOL_BYTES, law=ConstantLaw(ITERAT
 def machine(residency: str = "swap", host_bytes: float = 1000.0, host_tier: str = "exclusive") -> Scenario:
     limits = engine(max_num_batched_tokens=CHUNK_TOKENS, max_num_seqs=8)
     serving = limits.serving.model_copy(
-        update={"residency": residency, "host_kv_capacity": host_bytes, "host_tier": host_tier, "block_size": 1}
+        update={
+            "residency": residency,
+            "host_kv_capacity": host_bytes,
+            "host_tier": host_tier,
+            "block_size": 1,
+            "iteration_overhead": ITERATION_S,
+        }
     )
     price = replace(
         limits.price,
@@ -48,7 +55,7 @@ def machine(residency: str = "swap", host_bytes: float = 1000.0, host_tier: str 
 
 
 def ledger(**settings: Any) -> Ledger:
-    return Ledger(GapPrices(machine(**settings), cast(CostModel, COST)))
+    return Ledger(GapPrices(machine(**settings), cast(CostModel, COST)), Charges(), USD_PER_S)
 
 
 def turn(known: int, found: int, gap_s: float | None = None, preemptions: int = 0) -> ServedRequest:
@@ -62,15 +69,15 @@ def turn(known: int, found: int, gap_s: float | None = None, preemptions: int = 
 
 
 def test_what_is_held_changes_evenly_between_two_tallies() -> None:
-    """HBM: 0 to 10 bytes in 2 s, 10 to 30 in 4 s; host memory 4 bytes for 4 s; disk empties from 8 in 4 s."""
+    """Nothing for 2 s; then HBM 10 to 30 in 4 s; host memory 4 bytes for 4 s; disk empties from 8 in 4 s."""
     book = ledger()
     book.tally(2.0, (10.0, 4.0, 8.0))
     book.tally(6.0, (30.0, 4.0, 0.0))
-    assert book.held_byte_s == [10.0 + 80.0, 4.0 + 16.0, 8.0 + 16.0]
+    assert book.held_byte_s == [80.0, 16.0, 16.0]
     costs = book.close()
-    assert costs.hold_hbm_usd == pytest.approx(90 * 0.02, rel=1e-12)
-    assert costs.hold_host_usd == pytest.approx(20 * HOST_USD, rel=1e-12)
-    assert costs.hold_disk_usd == pytest.approx(24 * DISK_USD, rel=1e-12)
+    assert costs.hold_hbm_usd == pytest.approx(80 * 0.02, rel=1e-12)
+    assert costs.hold_host_usd == pytest.approx(16 * HOST_USD, rel=1e-12)
+    assert costs.hold_disk_usd == pytest.approx(16 * DISK_USD, rel=1e-12)
 
 
 def test_what_changes_at_one_time_counts_from_the_last_tally() -> None:
@@ -83,10 +90,11 @@ def test_what_changes_at_one_time_counts_from_the_last_tally() -> None:
 
 def test_a_ledger_can_be_closed_again_later() -> None:
     book = ledger()
+    book.tally(0.0, (10.0, 0.0, 0.0))
     book.tally(1.0, (10.0, 0.0, 0.0))
     first = book.close().hold_hbm_usd
-    assert book.close().hold_hbm_usd == first
-    book.tally(2.0, (10.0, 0.0, 0.0))
+    assert book.close().hold_hbm_usd == first == pytest.approx(0.2, rel=1e-12)
+    book.tally(3.0, (10.0, 0.0, 0.0))
     assert book.close().hold_hbm_usd == pytest.approx(3 * first, rel=1e-12)
 
 

@@ -18,6 +18,7 @@ from ctxsim.engine import IncrementalBatch, Move
 from ctxsim.engine.extents import Extent
 from ctxsim.engine.queues import Fifo
 from ctxsim.engine.tiers import DISK, HBM, HOST
+from ctxsim.sim.charges import Charges
 from ctxsim.sim.cluster import Cluster
 from ctxsim.sim.journal import Journal, ServedRequest
 from ctxsim.sim.links import Copy
@@ -164,6 +165,7 @@ class FakeUsers:
 
     def __init__(self) -> None:
         self.next_uses = NextUses()
+        self.charges = Charges()
         self.moved: list[Station] = []
 
     def queue_moved(self, station: Station) -> None:

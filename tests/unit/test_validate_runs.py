@@ -53,6 +53,58 @@ def test_a_log_is_read_by_its_clock(tmp_path: Path) -> None:
     assert np.isnan(run["tpot_s"][1])
 
 
+SGLANG = {
+    "backend": "sglang",
+    "request_rate": float("inf"),
+    "max_concurrency": None,
+    "duration": 9.0,
+    "completed": 2,
+    "input_lens": [100, 50, 10],
+    "output_lens": [3, 1, 0],
+    "ttfts": [0.5, 0.25, 0.0],
+    "itls": [[0.1, 0.2], [], []],
+    "generated_texts": ["a b c", "a", ""],
+    "errors": ["", "", "Internal Server Error"],
+}
+LISTS = ("input_lens", "output_lens", "ttfts", "itls", "generated_texts", "errors")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_sglang_keeps_its_lists_beside_the_totals_or_in_details(nested: bool, tmp_path: Path) -> None:
+    lists = {name: SGLANG[name] for name in LISTS}
+    record = {name: value for name, value in SGLANG.items() if name not in LISTS}
+    record |= {"details": lists} if nested else lists
+    run = read_run(written(tmp_path / "sglang.jsonl", json.dumps(record) + "\n"))
+    assert list(run["arrival_s"]) == [0, 0]
+    assert list(run["prompt_tokens"]) == [100, 50]
+    assert list(run["e2e_s"]) == pytest.approx([0.8, 0.25])
+    assert run["tpot_s"][0] == pytest.approx(0.15)
+
+
+SGLANG_FAULTS: dict[str, tuple[dict[str, object], str]] = {
+    "a rate": (
+        {"request_rate": 4.0},
+        "requests sent all at once.*found request_rate 4.0, max_concurrency None.*--request-rate",
+    ),
+    "a trace": ({"request_rate": "trace"}, "found request_rate trace"),
+    "a limit": ({"max_concurrency": 16}, "found request_rate inf, max_concurrency 16"),
+    "no details": ({"itls": None}, "found no itls; run sglang.bench_serving with --output-details"),
+    "all failed": ({"errors": ["x", "x", "x"]}, "expected at least one answered request"),
+}
+
+
+@pytest.mark.parametrize("name", SGLANG_FAULTS)
+def test_what_sglang_does_not_say_is_not_guessed(name: str, tmp_path: Path) -> None:
+    changed, message = SGLANG_FAULTS[name]
+    with pytest.raises(SpecError, match=message):
+        read_run(written(tmp_path / "sglang.jsonl", json.dumps(SGLANG | changed)))
+
+
+def test_of_several_benchmarks_in_a_file_none_is_chosen(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected one result, found 2 lines"):
+        read_run(written(tmp_path / "sglang.jsonl", f"{json.dumps(SGLANG)}\n{json.dumps(SGLANG)}\n"))
+
+
 def test_a_simulation_predicts_itself(scenario: Scenario, tmp_path: Path) -> None:
     """What a simulation wrote, read as if a server had: the same requests at the same times have the same latencies."""
     ctxsim.simulate(scenario, out=tmp_path / "run")

@@ -23,6 +23,7 @@ ELSEWHERE = (
     "breakdown",
     "intervals",
     "residency",
+    "working_set",
     "gap",
     "sessions_per_hour_bound",
     "bottleneck",

@@ -114,26 +114,27 @@ def _limits_cells(one: MachineLimits) -> tuple[str, ...]:
 def _check_view(points: Sequence[Checked]) -> Iterator[RenderableType]:
     """Every simulated point: the map's choice, and what sessions' gaps and whole sessions cost under each policy."""
     agreed, bills = sum(one.agrees for one in points), sum(one.bill_agrees for one in points)
-    yield heading(f"Simulated points: {agreed} of {len(points)} agree by gaps, {bills} by whole sessions")
+    yield heading(f"Simulated: of {len(points)} points {agreed} agree by what a session's gaps cost (USD, ledger)")
+    yield _checked_grid(points, "gaps_usd", "agrees", "cheapest")
+    yield heading(f"Simulated: of {len(points)} points {bills} agree by what a whole session costs (USD)")
+    yield _checked_grid(points, "session_usd", "bill_agrees", "cheapest_bill")
+    yield paragraph("same: the map's choice is the cheapest of the three, or within 3 % of it, else which is")
+
+
+def _checked_grid(points: Sequence[Checked], dollars: str, agrees: str, cheapest: str) -> RenderableType:
     rows = [
         (
             f"{one.context_tokens:,}", show(one.idle_s, "seconds"), one.choice, f"{one.margin_ratio:.2f}",
-            *_dollars(one, "gaps_usd"), "yes" if one.agrees else one.cheapest,
-            *_dollars(one, "session_usd"), "yes" if one.bill_agrees else one.cheapest_bill,
+            *_dollars(one, dollars), "yes" if getattr(one, agrees) else getattr(one, cheapest),
         )
         for one in points
     ]  # fmt: skip
-    names = ("keep", "swap", "re-\ncompute")
-    heads = ("context", "idle", "map", "2nd/\n1st", *names, "same", *(f"{name} " for name in names), "same ")
-    yield grid(heads, rows, ("map", "same", "same "))
-    yield paragraph(
-        "USD of a session's gaps by the ledger, then of a whole session; same: the map's choice is the cheapest, or "
-        "within 3 %, else which is"
-    )
+    heads = ("context", "idle", "map", "second /\nfirst", *POLICIES, "same")
+    return grid(heads, rows, ("map", "same"))
 
 
 def _dollars(one: Checked, name: str) -> Iterator[str]:
-    return (f"{getattr(one.found[policy], name):.3g}" if policy in one.found else "-" for policy in POLICIES)
+    return (f"{getattr(one.found[policy], name):.4g}" if policy in one.found else "-" for policy in POLICIES)
 
 
 def cliff_view(scenario: Scenario, found: Cliff, files: Sequence[Path]) -> Iterator[RenderableType]:

@@ -53,6 +53,12 @@ def money_view(money: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[R
         f"Idle: {_cell(idle['accelerators'])} USD of accelerators, {_cell(idle['host'])} USD of host memory and "
         f"{_cell(idle['disk'])} USD of disk set aside for KV."
     )
+    each = shown["session_usd"]
+    if money["session_usd"]["mean"] is not None:
+        yield paragraph(
+            f"Sessions, each charged for its part of runs, copies and what it left: {_cell(each['mean'])} USD on "
+            f"average, half of them {_cell(each['p50'])} USD at most, 95 % {_cell(each['p95'])} USD; idle is nobody's."
+        )
     own, energy = shown["own_per_million_tokens_usd"], "on the bill" if money["energy_billed"] else "not on the bill"
     yield paragraph(
         f"A million tokens alone, without idle: {_cell(own['computed_input'])} USD of prompts computed, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple, Protocol
 
@@ -36,6 +36,16 @@ class Kernel(Protocol):
     @property
     def operation(self) -> str:
         """Its name in breakdowns."""
+        ...
+
+    @property
+    def span(self) -> int:
+        """Its place among the batch's pairs and touched tokens."""
+        ...
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether its context is that of pairs; else that of touched tokens."""
         ...
 
     def at(self, batch: BatchTotals, start: int) -> Stretch:
@@ -81,6 +91,7 @@ class DecodeKernel:
     span: int
     knots: _Knots
     beside: _Knots | None = None
+    by_pairs: bool = field(default=False, init=False)
 
     def at(self, batch: BatchTotals, start: int) -> Stretch:
         """See Kernel."""
@@ -107,6 +118,11 @@ class PrefillKernel:
     window: Span
     knots: _Knots
 
+    @property
+    def by_pairs(self) -> bool:
+        """See Kernel."""
+        return self.window.kind == "full"
+
     def at(self, batch: BatchTotals, start: int) -> Stretch:
         """See Kernel."""
         span, chunks = self.span, batch.sequences - batch.decode_tokens
@@ -114,7 +130,7 @@ class PrefillKernel:
         if not new:
             return NOTHING
         each = new / chunks
-        if self.window.kind == "full":
+        if self.by_pairs:
             past = (batch.pairs[span] + start * batch.pairs_growth[span]) / new - each / 2
             growth = batch.pairs_growth[span] / new
         else:

@@ -9,9 +9,11 @@ from typing import Any
 from ctxsim.cost.calibrated.bench import Bench
 from ctxsim.cost.calibrated.compiling import priced_kernels, priced_operations
 from ctxsim.cost.calibrated.law import CalibratedLaw
+from ctxsim.cost.calibrated.shares import fixed_shares, kernel_shares
 from ctxsim.cost.curves import Device
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, OperationCost, Rates
+from ctxsim.cost.shares import Division, Shares, Slope, peak_division
 from ctxsim.geometry import BatchTotals, ContextClass
 from ctxsim.spec.scenario import Scenario
 
@@ -56,6 +58,21 @@ class Pricing:
         bench = replace(self._bench, device=device)
         tariffs = priced_operations(self._scenario, bench)
         return CalibratedLaw(tariffs, priced_kernels(self._scenario, bench, self._classes), rest)
+
+    def division(self, batch: BatchTotals, decodes: BatchTotals) -> Division:
+        """An iteration, divided; the part of its batch is ``decodes``."""
+        rates = replace(self._rates, hbm_bytes_per_s=self._rates.hbm_bytes_per_s * self._hbm_ratio)
+        mine, whole, slopes = peak_division(
+            self._rest, rates, self._scenario.serving.iteration_overhead, batch, decodes
+        )
+        mine_s, all_s, slopes = list(mine.kernels_s), list(whole.kernels_s), list(slopes)
+        for kernel in self._kernels:
+            at = kernel.span
+            its_s, together_s, slope = kernel_shares(kernel, batch, decodes)
+            mine_s[at], all_s[at] = mine_s[at] + its_s, all_s[at] + together_s
+            slopes[at] = Slope(slopes[at].per_pair_s + slope.per_pair_s, slopes[at].per_touched_s + slope.per_touched_s)
+        fixed_s, fixed_all_s = fixed_shares(self._tariffs, batch, decodes)
+        return Division(Shares(mine.fixed_s + fixed_s, mine_s), Shares(whole.fixed_s + fixed_all_s, all_s), slopes)
 
     def rest_s(self, cost: OperationCost, maximum: Callable[..., Any]) -> Any:
         """What an operation that the calibration has no fit for takes, from its times at the peaks."""

@@ -15,6 +15,7 @@ KV idled in the mean, until the turn was admitted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
@@ -109,22 +110,24 @@ def check_map(mapped: ResidencyMap, points: int, seed: int = 0, executor: Execut
     Raises SpecError where the scenario's users have no gaps, or HBM has no room for two sessions.
     """
     base = contended_base(mapped.scenario)
-    sampled = sample(mapped, base, points, seed)
+    return check_points(base, sample(mapped, base, points, seed), executor)
+
+
+def check_points(base: Scenario, points: Sequence[Point], executor: Executor | None = None) -> list[Checked]:
+    """These points of a scenario as ``contended_base`` makes it."""
     policies = [policy for policy in POLICIES if policy != "swap" or base.serving.host_kv_capacity]
-    tasks = [_Task(base, point, policy) for point in sampled for policy in policies]
+    tasks = [_Task(base, point, policy) for point in points for policy in policies]
     found = answers(tasks, executor or local(1))
     return [
-        _checked(point, dict(zip(policies, found[i * len(policies) :], strict=False)))
-        for i, point in enumerate(sampled)
+        _checked(point, dict(zip(policies, found[place * len(policies) :], strict=False)))
+        for place, point in enumerate(points)
     ]
 
 
 def _checked(point: Point, found: dict[str, Found]) -> Checked:
-    best, second = sorted(point.usd.values())[:2]
-    margin = second / best if best else 1.0
     gaps = _held_against(point.choice, {name: one.gaps_usd for name, one in found.items()})
     bill = _held_against(point.choice, {name: one.session_usd for name, one in found.items()})
-    return Checked(point.context_tokens, point.idle_s, point.choice, point.usd, margin, found, *gaps, *bill)
+    return Checked(point.context_tokens, point.idle_s, point.choice, point.usd, point.margin_ratio, found, *gaps, *bill)
 
 
 def _held_against(choice: str, usd: dict[str, float]) -> tuple[str, bool]:

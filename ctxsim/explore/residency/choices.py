@@ -109,17 +109,32 @@ class Held:
         return min(1.0, *shares)
 
     def _until(self, near: str, far: str, return_ratio: float) -> float | None:
-        """The idle time up to which the nearer of two tiers costs less; None where one is missing, or it always does.
-
-        H c + n (t - c) = H f + m (t - f) with HBM's price H, tiers' n and m, copies' times c and f.
-        """
+        """The idle time up to which the nearer tier costs less; None where one is missing, or it always does."""
         if near not in self.stays or far not in self.stays:
             return None
-        one, other = self.stays[near], self.stays[far]
-        if other.usd_per_s >= one.usd_per_s:
-            return None
-        fixed_usd = [(stay.hbm_usd_per_s - stay.usd_per_s) * stay.copies_s(return_ratio) for stay in (one, other)]
-        return max(0.0, (fixed_usd[1] - fixed_usd[0]) / (one.usd_per_s - other.usd_per_s))
+        return _crossing_s(self.stays[near], self.stays[far], return_ratio)
+
+
+def _crossing_s(near: Stay, far: Stay, return_ratio: float) -> float | None:
+    """Where two stays cost the same; None where the farther tier is no cheaper a second.
+
+    Both are straight lines between the times at which their copies can have ended.
+    """
+    slope_usd_per_s = near.usd_per_s - far.usd_per_s
+    if slope_usd_per_s <= 0:
+        return None
+
+    def saved_usd(idle_s: float) -> float:
+        return near.usd(idle_s, return_ratio) - far.usd(idle_s, return_ratio)
+
+    knots = sorted({0.0, *(end_s for stay in (near, far) for end_s in (stay.out_s, stay.copies_s()))})
+    if saved_usd(knots[-1]) <= 0:
+        return knots[-1] - saved_usd(knots[-1]) / slope_usd_per_s
+    high = next(place for place, idle_s in enumerate(knots) if saved_usd(idle_s) > 0)
+    if not high:
+        return 0.0
+    low_s, high_s = knots[high - 1], knots[high]
+    return low_s - saved_usd(low_s) * (high_s - low_s) / (saved_usd(high_s) - saved_usd(low_s))
 
 
 def _least(usd: Mapping[str, float]) -> str:

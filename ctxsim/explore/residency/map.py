@@ -17,7 +17,7 @@ from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.explore.factors import HARDWARE
 from ctxsim.explore.residency.choices import Held, Limits
 from ctxsim.explore.residency.crossing import Crossing, crossings
-from ctxsim.explore.vary import Axis, parse_axis
+from ctxsim.explore.vary import grid_points, parse_axis
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions
 from ctxsim.units import SECONDS_PER_HOUR, parse
@@ -156,7 +156,7 @@ def _contexts(scenario: Scenario, text: str | None) -> tuple[int, ...]:
         steps = CONTEXTS - 1 if longest > least else 0
         ratio = log(longest / least) / steps if steps else 0.0
         return tuple(sorted({round(least * exp(ratio * step)) for step in range(steps + 1)}))
-    values = [value for (value,) in _axis("context", text).values]
+    values = _values("contexts", text)
     if not all(isinstance(value, int) and 0 < value <= longest for value in values):
         wanted = f"expected whole numbers of tokens from 1 to max_model_len ({longest:,})"
         raise SpecError(
@@ -166,11 +166,12 @@ def _contexts(scenario: Scenario, text: str | None) -> tuple[int, ...]:
 
 
 def _idles_s(text: str) -> tuple[float, ...]:
-    return tuple(sorted(parse(str(value), "seconds") for (value,) in _axis("idle", text).values))
+    return tuple(sorted(parse(str(value), "seconds") for value in _values("idles", text)))
 
 
-def _axis(name: str, text: str) -> Axis:
-    return parse_axis(f"{name}={text}")
+def _values(name: str, text: str) -> list[object]:
+    """The values of an axis as after ``--vary KEY=``; raises SpecError for none."""
+    return [value for ((_, value),) in grid_points([parse_axis(f"{name}={text}")])]
 
 
 def _check(cost: CostModel, links: Sequence[float], prices: Sequence[float], returns: Sequence[float]) -> None:

@@ -40,6 +40,12 @@ class Point:
         """The cheapest, the first of equals."""
         return min(self.usd, key=lambda name: self.usd[name])
 
+    @property
+    def margin_ratio(self) -> float:
+        """What the second best costs, by the best."""
+        best, second = sorted(self.usd.values())[:2]
+        return second / best if best else 1.0
+
 
 def contended_base(scenario: Scenario) -> Scenario:
     """One replica of the scenario, without disk; raises SpecError where nobody of its users comes back."""

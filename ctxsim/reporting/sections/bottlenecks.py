@@ -14,11 +14,17 @@ from ctxsim.reporting.panels import panel
 from ctxsim.reporting.subject import Subject
 from ctxsim.units import SECONDS_PER_HOUR
 
+_USD = ("dollars a session", "session_usd")
 OUTCOMES = {
-    "sessions_per_hour_bound": ("sessions an hour", "sessions_per_hour"),
-    "cost_usd_per_session": ("dollars a session", "session_usd"),
+    "analyze": {"sessions_per_hour_bound": ("sessions an hour", "sessions_per_hour"), "cost_usd_per_session": _USD},
+    "simulate": {"sessions_per_hour": ("sessions an hour", "sessions_per_hour"), "cost_usd_per_session": _USD},
 }
-"""What is followed, in words, and the end of its columns' names."""
+"""What is followed, by how it is found: in words, and the end of its columns' names."""
+
+HOW = {
+    "analyze": "Elasticities are those of the tightest bound",
+    "simulate": "Elasticities are those of simulations under this load, with the same draws",
+}
 
 BOUNDS = (
     Column("resource", "resource", words=True), Column("sessions_per_hour", "sessions an hour at most"),
@@ -69,19 +75,21 @@ def _use(subject: Subject) -> Sheet:
 
 
 def _sensitivity(subject: Subject) -> list[Block]:
-    """The numbers that move sessions per hour and dollars, in closed form."""
-    sheets = [_effects(subject, outcome) for outcome in OUTCOMES]
+    """The numbers that move sessions per hour and dollars, in closed form or simulated."""
+    by = subject.effects_by
+    sheets = [_effects(subject, outcome) for outcome in OUTCOMES[by]]
     shown = [sheet for sheet in sheets if sheet.rows]
     if not shown:
-        return [Words("No single number of hardware or workload moves sessions per hour or dollars in closed form.")]
-    said = tornado_words(subject.effects, "analyze")
-    drawn = panel("tornado", tornado_figure(subject.effects, "analyze", CHANGE_RATIO), said)
+        found = "in closed form" if by == "analyze" else "in simulations"
+        return [Words(f"No single number of hardware or workload moves sessions per hour or dollars {found}.")]
+    said = tornado_words(subject.effects, by)
+    drawn = panel("tornado", tornado_figure(subject.effects, by, CHANGE_RATIO), said)
     return [Picture(_strongest(subject), [drawn]), *shown]
 
 
 def _effects(subject: Subject, outcome: str) -> Sheet:
     """The outcome with each number smaller, as it is, and larger; the strongest first."""
-    name, unit = OUTCOMES[outcome]
+    name, unit = OUTCOMES[subject.effects_by][outcome]
     columns = (
         Column("number", "number", words=True), Column("elasticity", "elasticity"),
         Column(f"smaller_{unit}", "a fifth smaller"), Column(f"base_{unit}", "as it is"),
@@ -97,13 +105,13 @@ def _moving(subject: Subject, outcome: str) -> list[Effect]:
 
 def _strongest(subject: Subject) -> str:
     words = []
-    for outcome, (name, _) in OUTCOMES.items():
+    for outcome, (name, _) in OUTCOMES[subject.effects_by].items():
         if moving := _moving(subject, outcome):
             words.append(
                 f"{name} follow the {factor_words(moving[0].factor)} most ({moving[0].elasticity:+.3g} % for 1 % more)"
             )
     text = "; ".join(words)
     return (
-        f"{text[0].upper()}{text[1:]}. Elasticities are those of the tightest bound, each number made 1.25 times "
-        "larger and smaller, all else equal; numbers that are not listed do not move it."
+        f"{text[0].upper()}{text[1:]}. {HOW[subject.effects_by]}, each number made {CHANGE_RATIO:g} times larger and "
+        "smaller, all else equal; numbers that are not listed do not move it."
     )

@@ -50,7 +50,7 @@ def fleet(subject: Subject) -> Section:
     ]  # fmt: skip
     if subject.served:
         money = subject.summary["money"]
-        blocks += [_bars(money), _parts(money), _own(money), Words(_energy(subject, money))]
+        blocks += [_bars(money), _parts(money), *_sessions(money), _own(money), Words(_energy(subject, money))]
     if subject.analysis.gap is not None:
         blocks.append(_kept(subject.analysis.gap))
     return Section("fleet", "Fleet and cost", blocks)
@@ -106,6 +106,20 @@ def _parts(money: dict[str, Any]) -> Sheet:
     ]
     rows.append(["total", bill, 1.0, *(money[unit]["total"] for unit in UNITS)])
     return Sheet("money", "The bill by what it was paid for", columns, rows, total=True, unit="USD")
+
+
+def _sessions(money: dict[str, Any]) -> list[Block]:
+    """What single sessions cost, where any was completed."""
+    each = money["session_usd"]
+    if each["mean"] is None:
+        return []
+    return [
+        Words(
+            "Sessions differ: charged for its part of the runs it was in, its copies and the KV it left, one costs "
+            f"{usd(each['mean'])} on average, half of them {usd(each['p50'])} at most, 95 % {usd(each['p95'])} and "
+            f"99 % {usd(each['p99'])}. What is idle is nobody's, so that this is at most the bill over the sessions."
+        )
+    ]
 
 
 def _own(money: dict[str, Any]) -> Sheet:

@@ -49,7 +49,18 @@ def _tiers_caption(simulation: Simulation) -> str:
     each = show(simulation.summary["duration_s"] / BINS, "seconds")
     used = simulation.summary["kv_used_ratio"]
     words = f"Requests being served take {used['mean']:.0%} of the KV pool on average and {used['peak']:.0%} at most"
-    return f"{words}; all replicas together, in means over {each}. Dashed: the room there is."
+    words += f"; all replicas together, in means over {each}. Dashed: the room there is."
+    if _some_are_done_early(simulation):
+        words += " A replica counts up to its last iteration: what it still keeps after that is not recorded."
+    return words
+
+
+def _some_are_done_early(simulation: Simulation) -> bool:
+    """Whether the last run of some replica ended before the last of all, by more than the figure shows."""
+    runs = simulation.runs
+    last_s = np.zeros(1 + int(np.max(runs["replica"])))
+    np.maximum.at(last_s, runs["replica"], runs["start_s"])
+    return bool(np.min(last_s) < (1 - 1 / BINS) * simulation.summary["duration_s"])
 
 
 def _tiers_said(simulation: Simulation) -> str:
