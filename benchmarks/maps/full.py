@@ -10,9 +10,9 @@ from shown import plain, table
 from ctxsim.analysis import fleet_working_set
 from ctxsim.explore.cliff import Cliff, cliff
 from ctxsim.spec.scenario import load_scenario
-from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, held
+from maps.cells import BASE, LONG, Node, bold, by_model, extremes, held
 
-CONTEXTS = (SHORT, "50k", LONG)
+CONTEXTS = ("50k", LONG)
 
 MOST_SHOWN = 1.3
 """Simulated loads are shown up to so many times the room."""
