@@ -103,7 +103,7 @@ class CostModel:
 
     def streamed_bytes(self, batch: BatchTotals) -> Any:
         """Weight bytes of one pass: what the sequences of a batch share."""
-        return sum(op.streamed_bytes(batch.new_tokens) for op in self.operations)
+        return sum(op.streamed_bytes(op.rows(batch)) for op in self.operations)
 
     def _calibrated(self, machine: Machine, classes: tuple[ContextClass, ...]) -> Pricing:
         """Loaded only here: fidelity peak needs no arrays."""

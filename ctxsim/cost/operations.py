@@ -35,6 +35,7 @@ class Operation:
     + pairs * flop_per_pair + touched * flop_per_touched; bytes likewise, plus ``bytes_per_pass``, and the routed
     experts: of ``experts`` with ``expert_bytes`` in all, experts * (1 - (1 - k / experts)^tokens) distinct are read.
     ``span``: which entry of the batch's pairs and touched belongs to it. ``link_bytes_per_token``: sent by a rank.
+    ``per_sequence``: what is said of tokens counts only the last one of each sequence.
     """
 
     name: str
@@ -53,10 +54,15 @@ class Operation:
     flop_per_touched: float = 0.0
     bytes_per_touched: float = 0.0
     link_bytes_per_token: float = 0.0
+    per_sequence: bool = False
+
+    def rows(self, batch: BatchTotals) -> Any:
+        """Tokens of a batch that the operation computes."""
+        return batch.sequences if self.per_sequence else batch.new_tokens
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of the operation on a batch."""
-        amount = batch.new_tokens * self.flop_per_token + batch.sequences * self.flop_per_sequence
+        amount = self.rows(batch) * self.flop_per_token + batch.sequences * self.flop_per_sequence
         amount = amount + batch.decode_tokens * self.flop_per_decode_token
         if self.span is None:
             return amount
@@ -64,7 +70,7 @@ class Operation:
 
     def hbm_bytes(self, batch: BatchTotals) -> Any:
         """Bytes of HBM traffic of the operation on a batch."""
-        amount = self.streamed_bytes(batch.new_tokens) + batch.new_tokens * self.bytes_per_token
+        amount = self.streamed_bytes(self.rows(batch)) + self.rows(batch) * self.bytes_per_token
         amount = amount + batch.sequences * self.bytes_per_sequence
         return amount if self.span is None else amount + batch.touched[self.span] * self.bytes_per_touched
 
@@ -80,7 +86,7 @@ class Operation:
 
     def link_bytes(self, batch: BatchTotals) -> Any:
         """Bytes each rank sends over the scale-up link."""
-        return batch.new_tokens * self.link_bytes_per_token
+        return self.rows(batch) * self.link_bytes_per_token
 
     def merged(self, other: Operation) -> Operation:
         """This operation and another of the same name, kernel and expert shape as one."""

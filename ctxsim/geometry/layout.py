@@ -26,7 +26,7 @@ class KvLayout:
         self._windows = [
             (-(-span.tokens // block_size) + 1, b * block_size)
             for span, b in self.held
-            if span.kind in ("sliding", "chunked")
+            if span.kind in ("sliding", "chunked") and b
         ]
 
     @classmethod

@@ -75,9 +75,10 @@ def decode_seconds(cost: CostModel, batch: BatchTotals, decodes: BatchTotals) ->
 
 def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: np.ndarray) -> np.ndarray:
     """HBM bytes of an operation that are the decodes': their own, and an even part of the weights that both need."""
-    own = op.hbm_bytes(decodes) - op.streamed_bytes(decodes.new_tokens)
-    together = op.streamed_bytes(batch.new_tokens)
-    others_alone = op.streamed_bytes(batch.new_tokens - decodes.new_tokens)
-    both = op.streamed_bytes(decodes.new_tokens) + others_alone - together
+    mine, all_rows = op.rows(decodes), op.rows(batch)
+    own = op.hbm_bytes(decodes) - op.streamed_bytes(mine)
+    together = op.streamed_bytes(all_rows)
+    others_alone = op.streamed_bytes(all_rows - mine)
+    both = op.streamed_bytes(mine) + others_alone - together
     found: np.ndarray = own + together - others_alone + both * evenly
     return found
