@@ -28,6 +28,8 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Sp
     mixer = c.mixer
     if not isinstance(mixer, Attention):
         return module_kernel(scenario, bench, c, span, index)
+    if span.kind == "fixed":
+        return None  # nobody has measured a kernel of regions and abstractions
     ranks, kv_dtype = scenario.deployment.tensor_parallel, scenario.serving.kv_dtype
     heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
