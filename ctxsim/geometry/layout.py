@@ -24,9 +24,7 @@ class KvLayout:
         growing = [b for span, b in self.held if span.keeps_all]
         self._full_block_bytes = sum(growing) * block_size
         self._windows = [
-            (-(-span.tokens // block_size) + 1, b * block_size)
-            for span, b in self.held
-            if not span.keeps_all
+            (-(-span.tokens // block_size) + 1, b * block_size) for span, b in self.held if not span.keeps_all
         ]
 
     @classmethod

@@ -155,7 +155,9 @@ def test_a_kernel_of_one_phase_sees_nothing_of_the_other(span: Span, new: int, p
     assert blind.extent(new, past) == (0.0, 0.0, 0.0, 0.0, UNBOUNDED)
 
 
-@pytest.mark.parametrize("span", [Span("full"), Span("sliding", 100), Span("chunked", 64), Span("topk", 50), Span("fixed", 64)], ids=str)
+@pytest.mark.parametrize(
+    "span", [Span("full"), Span("sliding", 100), Span("chunked", 64), Span("topk", 50), Span("fixed", 64)], ids=str
+)
 def test_arrays_give_what_numbers_give(span: Span) -> None:
     past = np.arange(0, 400, 7)
     new = 33
