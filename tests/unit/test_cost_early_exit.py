@@ -91,5 +91,5 @@ def test_layers_that_are_left_sum_nothing_over_the_ranks() -> None:
 
 
 def test_less_than_a_layer_is_refused() -> None:
-    with pytest.raises(SpecError, match="at least one of the 32 layers of llama-3.1-8b, found 0.01 of them"):
+    with pytest.raises(SpecError, match=r"at least one of the 32 layers of llama-3\.1-8b, found 0\.01 of them"):
         costs(depth_ratio=0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cost_scenarios import repeated
@@ -75,7 +77,8 @@ def test_more_accepted_is_never_slower(draft: dict[str, object]) -> None:
 
 def test_a_round_by_hand() -> None:
     """Memory bound: four passes of the draft and one of the model, at KV that grows by a token each; 3.3616 kept."""
-    cost, model, draft = costs(**NAMED), costs(), CostModel(closed_requests("llama-3.1-8b"))
+    cost, model = costs(**NAMED), costs()
+    draft = CostModel(closed_requests("llama-3.1-8b", deployment__tensor_parallel=4))
     past, drafted, kept = 9_999, 4, 3.3616
     bytes_per_s = cost.rates.hbm_bytes_per_s
     weights = model.streamed_bytes(model.batch(1, 1))
@@ -83,11 +86,9 @@ def test_a_round_by_hand() -> None:
     embedded = 5 * 2 * 8192 + 4 * 2 * 4096
     # The model's 327,680 B a token once, for five new ones; the draft's 131,072 B at 10,000 to 10,003 tokens.
     kv_bytes = 327_680 * (past + 5) + 131_072 * sum(past + 1 + step for step in range(drafted))
-    norms = (draft.operations[0], 2 * 4096 * 3 * 33)[1]
     moved = weights + drafted * drafts + kv_bytes + embedded
     batch = cost.batch(1, past)
-    assert cost.hbm_bytes(batch) == pytest.approx(moved / kept, rel=1e-4)
-    assert norms
+    assert cost.hbm_bytes(batch) == pytest.approx(moved / kept, rel=1e-9)
     link_s = sum(c.link_s for c in cost.breakdown(batch))
     reading_s = cost.pass_s(batch) - link_s - 5 * 0.001 / kept
     assert reading_s == pytest.approx(moved / kept / bytes_per_s, rel=1e-3)
@@ -191,12 +192,10 @@ def test_pieces_of_a_sum_end_where_those_of_a_term_do() -> None:
     assert found == [Piece(3, 3.0, 1.0), Piece(5, 15.0, 0.0), Piece(UNBOUNDED, 16.0, 0.5)]
 
 
-def test_a_scenario_is_written_so_that_it_can_be_read_again(tmp_path: object) -> None:
-    from pathlib import Path
-
-    for given in (NAMED, TRIFORCE):
-        scenario = served(**given)
-        path = Path(str(tmp_path)) / "scenario.yaml"
+def test_a_scenario_is_written_so_that_it_can_be_read_again(tmp_path: Path) -> None:
+    for speculation in (NAMED, TRIFORCE):
+        scenario = served(**speculation)
+        path = tmp_path / "scenario.yaml"
         path.write_text(scenario.to_yaml())
         again = load_scenario(str(path))
         assert again == scenario
@@ -208,7 +207,7 @@ def test_a_scenario_is_written_so_that_it_can_be_read_again(tmp_path: object) ->
     [
         ({"serving.speculation.draft": {"layers": 81}}, "expected at most the 80 layers of llama-3.1-70b, found 81"),
         ({"serving.speculation.draft": {"layers": 8, "ffn_ratio": 0.5}}, "found layers and ffn_ratio; write one"),
-        ({"serving.speculation.draft": "llama-3.2"}, "expected one of"),
+        ({"serving.speculation.draft": "llama-3.2"}, 'found "llama-3.2"; did you mean "llama-3.1-8b"'),
         ({"model": "mixtral-8x7b", "serving.speculation.draft": {"ffn_ratio": 0.5}}, "feed-forward layers are dense"),
         ({"serving.early_exit": {"depth_ratio": 0.5}}, "null beside speculation"),
         ({"fidelity": "calibrated"}, "null at fidelity calibrated (no pass that verifies several tokens"),
@@ -219,7 +218,8 @@ def test_what_cannot_draft_is_refused(settings: dict[str, object], said: str) ->
     workload = {"kind": "requests", "prompt_tokens": 10, "output_tokens": 5, "num_requests": 1}
     workload["arrival"] = {"kind": "closed", "users": 1, "think_time": "0 s"}
     base = {
-        "model": "llama-3.1-70b", "hardware": "h200-sxm", "deployment.tensor_parallel": 4, "workload": workload, "slo": {},
+        "model": "llama-3.1-70b", "hardware": "h200-sxm", "deployment.tensor_parallel": 4, "workload": workload,
+        "slo": {},
         "serving.speculation": {"draft": "llama-3.1-8b", "draft_tokens": 4, "acceptance": 0.8},
     }  # fmt: skip
     with pytest.raises(SpecError) as caught:
