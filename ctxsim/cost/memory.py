@@ -39,6 +39,9 @@ def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None =
     hbm = ranks * (scenario.hardware.hbm_bytes if hbm_bytes is None else hbm_bytes)
     usable = hbm * serving.gpu_memory_utilization
     weights = model_bytes(scenario.model, serving.weight_dtype, ranks)
+    if serving.drafting is not None and serving.drafting.draft.model is not None:
+        assert scenario.draft is not None
+        weights += model_bytes(scenario.draft, serving.weight_dtype, ranks)
     activations = ranks * activation_peak_bytes(scenario)
     reserve = ranks * serving.runtime_reserve
     kv_bytes = usable - weights - activations - reserve

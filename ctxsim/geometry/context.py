@@ -110,7 +110,8 @@ def _classes_of(alike: _Alike, dtype: KvDtype, tensor_parallel: int) -> Iterator
         )
         row_bytes = values * kv_copies(part.num_kv_heads, tensor_parallel)
         name = part.kind if part.window_tokens is None else f"{part.kind} {part.window_tokens}"
-        whole = Span(part.kind, part.window_tokens or 0)
+        regions = part.keeping.region_tokens
+        whole = Span(part.kind, part.window_tokens or 0) if regions is None else Span("fixed", regions)
         yield from _kept(f"{name} heads" if part.keeping.head_window else name, part, whole, alike, row_bytes)
         yield from _pages(part, part.num_kv_heads, part.qk_head_dim, alike, dtype, tensor_parallel)
 
@@ -145,15 +146,17 @@ def _kept(
     """
     keeping = mixer.keeping
     limits = [tokens for tokens in (keeping.tokens, whole.tokens if whole.kind == "sliding" else None) if tokens]
-    held = Span("sliding", ceil(min(limits) / keeping.ratio)) if limits else whole
+    left = Span("sliding", ceil(min(limits) / keeping.ratio)) if limits else None
     read_bytes = alike.layers * row_bytes
     stored = alike.storing * row_bytes * keeping.ratio
-    yield ContextClass(name, held, _reads(keeping, whole, held, alike), alike.layers, mixer, stored, read_bytes)
+    held = left or (Span("full") if whole.kind == "fixed" else whole)
+    yield ContextClass(
+        name, held, _reads(keeping, whole, left or whole, alike), alike.layers, mixer, stored, read_bytes
+    )
 
 
-def _reads(keeping: Keeping, whole: Span, held: Span, alike: _Alike) -> tuple[Read, ...]:
-    """One kernel for both phases where they read alike, else one each."""
-    seen = held
+def _reads(keeping: Keeping, whole: Span, seen: Span, alike: _Alike) -> tuple[Read, ...]:
+    """Kernels of prompts, which read ``whole``, and of decode, which reads ``seen``: one where these are alike."""
     if keeping.selection is not None:
         seen = Span("topk", ceil(keeping.selection.tokens / keeping.ratio))
     share = keeping.ratio * keeping.query_ratio

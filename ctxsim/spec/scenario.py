@@ -16,8 +16,10 @@ from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
 from ctxsim.spec.calibration import Calibration
 from ctxsim.spec.calibration_choice import calibration_of, guesses
+from ctxsim.spec.decoding_checks import decoding_faults, drafting_faults, reading_faults
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
+from ctxsim.spec.drafts import draft_model
 from ctxsim.spec.hardware import Hardware, load_hardware
 from ctxsim.spec.hardware_file import read_host
 from ctxsim.spec.model import ModelSpec
@@ -72,8 +74,9 @@ class Scenario:
     ``workload``: a trace's path can be opened from the working directory. ``path``: where the scenario was read.
     ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
     its own hardware and deployment; hardware, calibration, deployment and price are those of the first group.
-    ``calibration``: None at fidelity peak. ``document``: what it was resolved from, overrides included.
-    ``techniques``: as they are written; model, serving and deployment have them ``applied``.
+    ``calibration``: None at fidelity peak. ``draft``: what drafts for the model, if anything. ``document``: what it
+    was resolved from, overrides included. ``techniques``: as they are written; model, serving and deployment have them
+    ``applied``.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Scenario:
     warnings: tuple[str, ...] = field(default=(), compare=False)
     others: tuple[Scenario, ...] = ()
     applied: tuple[Applied, ...] = ()
+    draft: ModelSpec | None = None
     document: Document | None = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -167,10 +171,18 @@ def resolve_scenario(document: Document) -> Scenario:
     machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
+    draft = None if file is None or model is None else _draft(faults, file, model, document)
+    if file is not None and draft is not None:
+        faults += [fault for m in machines for fault in drafting_faults(draft, m.deployment(file), document)]
     if faults or stack is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
-    first, *others = (_scenario(stack, machine, document) for machine in machines)
+    first, *others = (replace(_scenario(stack, machine, document), draft=draft) for machine in machines)
     return replace(first, others=tuple(others), document=document)
+
+
+def _draft(faults: list[Fault], file: ScenarioFile, model: ModelSpec, document: Document) -> ModelSpec | None:
+    """What drafts for the model, or None, with the faults of the draft added."""
+    return _collect(faults, document, lambda: draft_model(file.serving, model), ("serving", "speculation", "draft"))
 
 
 def _scenario(stack: Stack, machine: _Machine, document: Document) -> Scenario:
@@ -205,6 +217,7 @@ def _cross_faults(
     faults = [*checks.support_faults(file, document), *checks.trace_faults(file.workload, document)]
     faults += checks.residency_faults(file, document)
     if model is not None:
+        faults += decoding_faults(file.serving, file.fidelity, model, document)
         faults += checks.length_faults(file.workload, _max_model_len(file.serving, model), document)
     for machine in machines:
         deployment, place = machine.deployment(file), ("deployment", *machine.place)
@@ -213,6 +226,7 @@ def _cross_faults(
         if machine.hardware is not None:
             faults += checks.hardware_faults(deployment, machine.hardware, document, place)
             faults += checks.format_faults(file.serving, machine.hardware, document)
+            faults += reading_faults(file.serving, machine.hardware, document)
             faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults
 

@@ -30,6 +30,8 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Re
         return None
     if not isinstance(mixer, Attention):
         return module_kernel(scenario, bench, c, read, index)
+    if span.kind == "fixed":
+        return None  # nobody has measured a kernel of regions and abstractions
     ranks, kv_dtype = scenario.deployment.tensor_parallel, scenario.serving.kv_dtype
     heads, kv_heads = -(-mixer.num_heads // ranks), -(-mixer.num_kv_heads // ranks)
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
