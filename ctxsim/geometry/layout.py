@@ -9,7 +9,6 @@ from ctxsim.geometry.context import attention_classes, state_bytes_per_sequence
 from ctxsim.geometry.spans import Span
 from ctxsim.spec.model import ModelSpec
 
-
 GRAIN_BYTES = 2.0**-8
 """Blocks take whole multiples of it, so that sums of them are exact in floats whatever the order: an engine's pool is
 as full after a jump as after single steps."""

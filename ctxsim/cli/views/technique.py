@@ -15,7 +15,8 @@ def list_view(rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
     """One line a technique, in the order in which they are applied."""
     columns = ("name", "dimension", "improves", "training", "needle", "what")
     yield grid(columns, (_row(row) for row in rows), columns, ("what",))
-    yield "improves: of a long context; needle: whether what stands in it is still found (see `ctxsim technique show NAME`)"
+    yield "improves: Concurrency, Prefill, Decode, Switch of a long context"
+    yield "needle: whether what stands somewhere in a long context is still found (see `ctxsim technique show NAME`)"
 
 
 def show_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -44,7 +45,7 @@ def show_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    improves = ", ".join(row["improves"]) or "-"
+    improves = " ".join(name[0].upper() for name in row["improves"]) or "-"
     return row["name"], row["dimension"], improves, row["training"], row["needle"], row["title"]
 
 
