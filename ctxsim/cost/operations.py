@@ -68,7 +68,6 @@ class Operation:
     flop_per_sequence: float = 0.0
     bytes_per_pass: float = 0.0
     bytes_per_token: float = 0.0
-    bytes_per_decode_token: float = 0.0
     bytes_per_sequence: float = 0.0
     expert_bytes: float = 0.0
     experts: int = 1
@@ -78,6 +77,7 @@ class Operation:
     flop_per_touched: float = 0.0
     bytes_per_touched: float = 0.0
     link_bytes_per_token: float = 0.0
+    bytes_per_decode_token: float = 0.0
     link_bytes_per_decode_token: float = 0.0
     reader: Reader | None = None
     leaving: Leaving | None = None
@@ -140,6 +140,9 @@ class Operation:
             expert_bytes=self.expert_bytes + other.expert_bytes,
             flop_per_touched=self.flop_per_touched + other.flop_per_touched,
             link_bytes_per_token=self.link_bytes_per_token + other.link_bytes_per_token,
+            bytes_per_decode_token=self.bytes_per_decode_token + other.bytes_per_decode_token,
+            link_bytes_per_decode_token=self.link_bytes_per_decode_token + other.link_bytes_per_decode_token,
+            leaving_bytes=self.leaving_bytes + other.leaving_bytes,
         )
 
 
