@@ -30,7 +30,7 @@ def work_by_part(analysis: Analysis) -> dict[str, list[str]]:
 
 def _memory(a: Analysis) -> list[str]:
     m, keys, serving = a.cost.memory, a.keys, a.scenario.serving
-    ranks = a.scenario.deployment.tensor_parallel
+    ranks = a.scenario.deployment.ranks
     return [
         f"hbm_bytes = {ranks} x {a.scenario.hardware.hbm_bytes:,.0f} B = {m.hbm_bytes:,.0f} B",
         f"weight_bytes = {a.scenario.model.num_parameters:,} parameters in {serving.weight_dtype}, with scales "
@@ -122,7 +122,7 @@ def _gap(a: Analysis) -> list[str]:
     if gap is None:
         return []
     price, ways = a.scenario.price, gap.ways
-    replica = f"{a.scenario.deployment.tensor_parallel} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
+    replica = f"{a.scenario.deployment.ranks} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
     pool = f"{gap.kept_bytes:,.0f} B / {a.cost.memory.kv_capacity_bytes:,.0f} B"
     recompute_s = ways.recompute_usd / (replica_usd_per_s(a.scenario) or 1)
     lines = [

@@ -1,8 +1,8 @@
 """Energy of arithmetic by its kind: what attention without multiplications saves.
 
-energy = 3.7 pJ x multiplications + 0.9 pJ x additions, of 32-bit floats in a 45 nm process (Horowitz, Computing's energy
-problem, ISSCC 2014, as EcoFormer, arXiv 2209.09004, counts it). Memory traffic is not in it, which takes more than both:
-this compares ways of computing, and is no electricity bill.
+energy = 3.7 pJ x multiplications + 0.9 pJ x additions, of 32-bit floats in a 45 nm process (Horowitz, Computing's
+energy problem, ISSCC 2014, as EcoFormer, arXiv 2209.09004, counts it). Memory traffic is not in it, which takes more
+than both: this compares ways of computing, and is no electricity bill.
 """
 
 from __future__ import annotations

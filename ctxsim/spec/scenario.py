@@ -16,7 +16,7 @@ from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
 from ctxsim.spec.calibration import Calibration
 from ctxsim.spec.calibration_choice import calibration_of, guesses
-from ctxsim.spec.decoding_checks import decoding_faults, drafting_faults, reading_faults
+from ctxsim.spec.decoding_checks import context_faults, decoding_faults, drafting_faults, reading_faults
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
 from ctxsim.spec.drafts import draft_model
@@ -212,6 +212,8 @@ def _cross_faults(
         if machine.hardware is not None:
             faults += checks.hardware_faults(deployment, machine.hardware, document, place)
             faults += checks.format_faults(file.serving, machine.hardware, document)
+            if model is not None:
+                faults += context_faults(deployment, file.fidelity, model, machine.hardware, document)
             faults += reading_faults(file.serving, machine.hardware, document)
             faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults

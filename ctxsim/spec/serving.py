@@ -35,10 +35,15 @@ class ReplicaGroup(Spec):
 
 
 class Deployment(Spec):
-    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds."""
+    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds.
+
+    ``context_parallel``: tensor-parallel groups of a replica, which divide the tokens of its sequences; each has all
+    weights.
+    """
 
     replicas: Count = 1
     tensor_parallel: Count = 1
+    context_parallel: Count = 1
     pipeline_parallel: Count = 1
     expert_parallel: Count = 1
     accelerators_per_node: Count = 8
@@ -56,7 +61,12 @@ class Deployment(Spec):
     @property
     def accelerators(self) -> int:
         """Accelerators of all replicas together, those of further groups not counted."""
-        return self.replicas * self.tensor_parallel
+        return self.replicas * self.ranks
+
+    @property
+    def ranks(self) -> int:
+        """Accelerators of one replica."""
+        return self.tensor_parallel * self.context_parallel
 
     def of_group(self, group: ReplicaGroup) -> Deployment:
         """The deployment of one of the further groups on its own."""

@@ -1,4 +1,4 @@
-"""Ways of decoding (kernels, drafts, early exits): jumps are exact, and simulate and analyze agree, as without them."""
+"""Ways of decoding, and divided contexts: jumps are exact, and simulate and analyze agree, as without them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ WAYS: dict[str, dict[str, Any]] = {
             "draft": {"layers": 32}, "draft_tokens": 5, "acceptance": 0.9, "kv_budget_tokens": 60,
         },
         "serving__decode_attention": "flash_decoding",
+    },
+    "two groups": {"deployment__context_parallel": 2},
+    "two groups, nested draft": {
+        "deployment__context_parallel": 2,
+        "serving__speculation": {"draft": {"ffn_ratio": 0.5}, "draft_tokens": 2, "acceptance": 0.5},
     },
     "other model": {"serving__speculation": {"draft": "gemma-3-27b", "draft_tokens": 2, "acceptance": 0.6}},
 }  # fmt: skip
