@@ -75,10 +75,21 @@ def _operation(a: Analysis, c: OperationCost) -> str:
 def _decode(a: Analysis) -> list[str]:
     keys = a.keys
     return [
+        *_round(a),
         f"decode_answer_s = {a.session.answer_tokens} x {keys['decode_step_s']:.6g} s = "
         f"{keys['decode_answer_s']:.6g} s",
         f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
     ]
+
+
+def _round(a: Analysis) -> list[str]:
+    """What a step is of, where several tokens are made in a round."""
+    speculation = a.scenario.serving.drafting
+    if speculation is None:
+        return []
+    drafted, accepted = speculation.draft_tokens, speculation.acceptance
+    kept = f"the sum of {accepted:g}^i over i = 0 .. {drafted} = {speculation.tokens_per_round:.6g}"
+    return [f"  each of a round of {drafted} drafts and their verification, divided by {kept} tokens that are kept"]
 
 
 def _switch(a: Analysis) -> list[str]:
