@@ -160,18 +160,16 @@ def resolve_scenario(document: Document) -> Scenario:
     machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
-    draft = None if file is None or model is None else _draft(faults, file, model, document)
+    draft = None
+    if file is not None and model is not None:
+        make = partial(draft_model, file.serving, model)
+        draft = _collect(faults, document, make, ("serving", "speculation", "draft"))
     if file is not None and draft is not None:
         faults += [fault for m in machines for fault in drafting_faults(draft, m.deployment(file), document)]
     if faults or file is None or model is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
     first, *others = (replace(_scenario(file, model, machine, document), draft=draft) for machine in machines)
     return replace(first, others=tuple(others), document=document)
-
-
-def _draft(faults: list[Fault], file: ScenarioFile, model: ModelSpec, document: Document) -> ModelSpec | None:
-    """What drafts for the model, or None, with the faults of the draft added."""
-    return _collect(faults, document, lambda: draft_model(file.serving, model), ("serving", "speculation", "draft"))
 
 
 def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document: Document) -> Scenario:
