@@ -41,7 +41,8 @@ class Machine:
 class CostModel:
     """One scenario's costs, per replica.
 
-    operations: what a pass does. spans: the attention kernels, in the order of BatchTotals.pairs. layout: bytes of KV.
+    operations: what a pass of the model does. spans: the attention kernels, in the order of BatchTotals.pairs, those of
+    a draft last. layout: bytes of KV, a draft's among them.
     memory: what is left for it. rates, host_link_bytes_per_s: of all ranks together. law: seconds of a batch.
     """
 
