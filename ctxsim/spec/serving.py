@@ -24,7 +24,7 @@ class ReplicaGroup(Spec):
     """Replicas of another kind beside a deployment's own, on nodes of their own.
 
     hardware: a name, or a path relative to the file; the scenario's, in its host, where there is none. host: puts the
-    accelerators into another host than that.
+    accelerators into another host than that. Contexts are divided over as many groups as in the deployment's own.
     """
 
     replicas: Count = 1
