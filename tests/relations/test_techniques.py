@@ -55,7 +55,10 @@ def held(scenario: Scenario, tokens: int) -> float:
 
 @pytest.mark.parametrize("name", [name for name in ALL if load_technique(name).file.identity is not None])
 def test_an_identity_changes_nothing_to_the_bit(name: str) -> None:
-    given = ",".join(f"{key}={value}" for key, value in (load_technique(name).file.identity or {}).items())
+    given = ",".join(
+        f"{key}={'null' if value is None else value}"
+        for key, value in (load_technique(name).file.identity or {}).items()
+    )
     plain, same = stack(), stack(f"{name}({given})")
     assert (same.model, same.serving, same.deployment) == (plain.model, plain.serving, plain.deployment)
     assert replace(same, applied=()) == plain
