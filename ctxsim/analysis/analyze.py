@@ -14,7 +14,7 @@ from ctxsim.analysis.gap import Gap, typical_gap
 from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
-from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
+from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, kept_warnings
 from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
@@ -93,7 +93,7 @@ def _analysis(scenario: Scenario) -> Analysis:
     keys["residency"] = {policy: _bound_keys(bound) for policy, bound in by_policy.items()}
     keys["gap"] = None if gap is None else gap.keys()
     keys["breakdown"] = _breakdown(cost, session, bounds)
-    warnings = (*scenario.warnings, *_fleet_warnings(scenario), *_unpriced_warnings(cost))
+    warnings = (*scenario.warnings, *kept_warnings(scenario), *_fleet_warnings(scenario), *_unpriced_warnings(cost))
     return Analysis(scenario, keys, cost, session, course, gap, bounds, by_policy, warnings)
 
 

@@ -9,7 +9,7 @@ ring attention in vLLM and Megatron deals them). Amounts are those of all groups
                    computed: the longer of both counts. Of windows only those at the borders of parts would come,
                    which are left out
     decode         each group reads its part of the KV; the partial sums of heads that are joined then are left out
-    all-reduces    within a group, of its share of a prompt's tokens; of decoding tokens all on each
+    all-reduces    within a group, of its share of a prompt's tokens; of decoding ones, and of last ones, all on each
 
 Unified view of long-sequence models (arXiv 2302.06218), ring attention (arXiv 2310.01889).
 """
@@ -59,7 +59,7 @@ def divide_context(
 
     def divided(op: Operation) -> Operation:
         prompts = op.span is not None and spans[op.span].phase == "prefill" and spans[op.span].keeps_all
-        sent = op.link_bytes_per_token / groups
+        sent = op.link_bytes_per_token / (1 if op.per_sequence else groups)
         kernel = prompts and not op.bytes_per_pass
         expands = prompts and not kernel
         return replace(

@@ -81,5 +81,11 @@ def activation_peak_bytes(scenario: Scenario) -> float:
 
 
 def _widest_intermediate(model: ModelSpec) -> float:
-    """Values a token has in all intermediates of the widest feed-forward layer: its active weights / hidden size."""
-    return max(sum(m.active_parameters for m in layer.feed_forward) / model.hidden_size for layer in model.layer_counts)
+    """Values a token has in all intermediates of the widest feed-forward layer: its active weights / hidden size.
+
+    Of a table it adds up one row for table_bits inputs, so that its values are those of a product so many times larger.
+    """
+    return max(
+        sum(m.active_parameters * max(1, m.table_bits) for m in layer.feed_forward) / model.hidden_size
+        for layer in model.layer_counts
+    )

@@ -133,7 +133,7 @@ class CostModel:
 
     def streamed_bytes(self, batch: BatchTotals) -> Any:
         """Weight bytes of one iteration: what the sequences of a batch share."""
-        return self._total(batch, lambda op, part: op.streamed_bytes(part.new_tokens, part.decode_tokens))
+        return self._total(batch, lambda op, part: op.streamed_bytes(op.rows(part), part.decode_tokens))
 
     def _total(self, batch: BatchTotals, amount: Callable[[Operation, BatchTotals], Any]) -> Any:
         """A sum over the operations of all passes."""

@@ -71,9 +71,10 @@ class Operation:
     + pairs * flop_per_pair + touched * flop_per_touched; bytes likewise, plus ``bytes_per_pass``, and the routed
     experts: of ``experts`` with ``expert_bytes`` in all, experts * (1 - (1 - k / experts)^tokens) distinct are read.
     ``span``: which entry of the batch's pairs and touched belongs to it. ``link_bytes_per_token``: sent by a rank.
-    ``reader``: how fast its bytes are read, where that is not all of the HBM bandwidth. ``leaving``: how many decoding
-    tokens compute each layer, where they leave early; ``leaving_bytes``: what of ``bytes_per_pass`` is read only for
-    those that stay. ``*_per_decode_token``: what a decoding token takes beside, less than nothing where it is spared.
+    ``per_sequence``: what is said of tokens counts only the last one of each sequence. ``reader``: how fast its bytes
+    are read, where that is not all of the HBM bandwidth. ``leaving``: how many decoding tokens compute each layer,
+    where they leave early; ``leaving_bytes``: what of ``bytes_per_pass`` is read only for those that stay.
+    ``*_per_decode_token``: what a decoding token takes beside, less than nothing where it is spared.
     ``weight_copies``: groups that divide the tokens, each of which reads weights of its own.
     """
 
@@ -96,13 +97,18 @@ class Operation:
     bytes_per_decode_token: float = 0.0
     link_bytes_per_decode_token: float = 0.0
     weight_copies: int = 1
+    per_sequence: bool = False
     reader: Reader | None = None
     leaving: Leaving | None = None
     leaving_bytes: float = 0.0
 
+    def rows(self, batch: BatchTotals) -> Any:
+        """Tokens of a batch that the operation computes."""
+        return batch.sequences if self.per_sequence else batch.new_tokens
+
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of the operation on a batch."""
-        amount = batch.new_tokens * self.flop_per_token + batch.sequences * self.flop_per_sequence
+        amount = self.rows(batch) * self.flop_per_token + batch.sequences * self.flop_per_sequence
         amount = amount + batch.decode_tokens * self.flop_per_decode_token
         if self.span is None:
             return amount
@@ -110,7 +116,8 @@ class Operation:
 
     def hbm_bytes(self, batch: BatchTotals) -> Any:
         """Bytes of HBM traffic of the operation on a batch."""
-        amount = self.streamed_bytes(batch.new_tokens, batch.decode_tokens) + batch.new_tokens * self.bytes_per_token
+        rows = self.rows(batch)
+        amount = self.streamed_bytes(rows, batch.decode_tokens) + rows * self.bytes_per_token
         amount = amount + batch.sequences * self.bytes_per_sequence
         if self.bytes_per_decode_token:
             amount = amount + batch.decode_tokens * self.bytes_per_decode_token
@@ -140,7 +147,7 @@ class Operation:
 
     def link_bytes(self, batch: BatchTotals) -> Any:
         """Bytes each rank sends over the scale-up link."""
-        sent = batch.new_tokens * self.link_bytes_per_token
+        sent = self.rows(batch) * self.link_bytes_per_token
         if not self.link_bytes_per_decode_token:
             return sent
         return sent + batch.decode_tokens * self.link_bytes_per_decode_token

@@ -77,7 +77,7 @@ def _within(c: ContextClass, tokens: int) -> ContextClass:
     def cut(span: Span) -> Span:
         return Span("sliding", tokens, span.phase) if span.kind == "full" else span
 
-    return replace(c, held=cut(c.held), spans=tuple(cut(span) for span in c.spans))
+    return replace(c, held=cut(c.held), reads=tuple(replace(read, span=cut(read.span)) for read in c.reads))
 
 
 class Rounds:

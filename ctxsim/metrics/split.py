@@ -89,11 +89,11 @@ def _part_seconds(
 
 def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: np.ndarray) -> np.ndarray:
     """HBM bytes of an operation that are the decodes': their own, and an even part of the weights that both need."""
-    alone = op.streamed_bytes(decodes.new_tokens, decodes.decode_tokens)
+    mine, all_rows = op.rows(decodes), op.rows(batch)
+    alone = op.streamed_bytes(mine, decodes.decode_tokens)
     own = op.hbm_bytes(decodes) - alone
-    together = op.streamed_bytes(batch.new_tokens, batch.decode_tokens)
-    others = (batch.new_tokens - decodes.new_tokens, batch.decode_tokens - decodes.decode_tokens)
-    others_alone = op.streamed_bytes(*others)
+    together = op.streamed_bytes(all_rows, batch.decode_tokens)
+    others_alone = op.streamed_bytes(all_rows - mine, batch.decode_tokens - decodes.decode_tokens)
     both = alone + others_alone - together
     found: np.ndarray = own + together - others_alone + both * evenly
     return found

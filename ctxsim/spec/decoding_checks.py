@@ -29,6 +29,12 @@ def decoding_faults(serving: Serving, fidelity: str, model: ModelSpec, document:
     if serving.drafting is not None and serving.depth_ratio is not None:
         why = "beside speculation (what verifies drafts computes all layers)"
         yield refuse("early_exit", why, "leave one of them out")
+    halves = any(layer.last_token_only for layer in model.layer_counts)
+    if serving.depth_ratio is not None and (
+        halves or any(m.table_bits for la in model.layer_counts for m in la.matrices)
+    ):
+        why = "beside a decoder-decoder or tables in place of weights (what a token that leaves is spared is not known)"
+        yield refuse("early_exit", why, "leave one of them out")
     if serving.depth_ratio is not None and serving.depth_ratio * model.num_layers < 1:
         least = f"at least one of the {model.num_layers} layers of {model.name}"
         message = f"expected {least}, found {serving.depth_ratio:g} of them; raise it"

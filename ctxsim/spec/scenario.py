@@ -26,7 +26,9 @@ from ctxsim.spec.model import ModelSpec
 from ctxsim.spec.models import load_model
 from ctxsim.spec.overrides import apply_overrides
 from ctxsim.spec.scenario_file import ScenarioFile
+from ctxsim.spec.scenario_stack import Stack, stacked
 from ctxsim.spec.serving import Deployment, PriceOverride, Run, Serving, Slo
+from ctxsim.spec.techniques import Applied
 from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
 from ctxsim.spec.written import as_file
@@ -53,12 +55,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a scenario's file calls its model, hardware and host: shipped names, or paths that can be opened."""
+    """What a scenario's file calls its model, hardware and host: shipped names, or paths that can be opened.
+
+    ``set_fields``: parts and names of the settings that its techniques have set.
+    """
 
     model: str
     hardware: str
     host: str | None
     calibration: str | None = None
+    set_fields: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class Scenario:
     ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
     its own hardware and deployment; hardware, calibration, deployment and price are those of the first group.
     ``calibration``: None at fidelity peak. ``draft``: what drafts for the model, if anything. ``document``: what it
-    was resolved from, overrides included.
+    was resolved from, overrides included. ``techniques``: as they are written; model, serving and deployment have them
+    ``applied``.
     """
 
     name: str
@@ -79,7 +86,7 @@ class Scenario:
     calibration: Calibration | None
     deployment: Deployment
     serving: Serving
-    techniques: tuple[str, ...]
+    techniques: tuple[str, ...] = field(compare=False)
     workload: Workload
     slo: Slo
     price: Price
@@ -88,6 +95,7 @@ class Scenario:
     path: str = field(compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     others: tuple[Scenario, ...] = ()
+    applied: tuple[Applied, ...] = ()
     draft: ModelSpec | None = None
     document: Document | None = field(default=None, compare=False, repr=False)
 
@@ -157,6 +165,9 @@ def resolve_scenario(document: Document) -> Scenario:
     faults: list[Fault] = []
     file = _collect(faults, document, lambda: _with_trace_placed(validate(ScenarioFile, document), document))
     model = _load(faults, document, ("model",), load_model)
+    stack = stacked(file, model, document, faults) if file is not None and model is not None else None
+    if stack is not None:
+        file, model = stack.file, stack.model
     machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
@@ -166,15 +177,17 @@ def resolve_scenario(document: Document) -> Scenario:
         draft = _collect(faults, document, make, ("serving", "speculation", "draft"))
     if file is not None and draft is not None:
         faults += [fault for m in machines for fault in drafting_faults(draft, m.deployment(file), document)]
-    if faults or file is None or model is None:
+    if faults or stack is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
-    first, *others = (replace(_scenario(file, model, machine, document), draft=draft) for machine in machines)
+    first, *others = (replace(_scenario(stack, machine, document), draft=draft) for machine in machines)
     return replace(first, others=tuple(others), document=document)
 
 
-def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document: Document) -> Scenario:
+def _scenario(stack: Stack, machine: _Machine, document: Document) -> Scenario:
     """The scenario of one group of replicas."""
     assert machine.hardware is not None
+    file, model = stack.file, stack.model
+    model_name = _placed(document, ("model",))
     return Scenario(
         name=file.name,
         model=model,
@@ -188,8 +201,9 @@ def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document:
         slo=file.slo,
         price=_price(file.price, machine.hardware),
         run=file.run,
-        names=Names(_placed(document, ("model",)), machine.name, machine.host, file.calibration),
+        names=Names(model_name, machine.name, machine.host, file.calibration, stack.set_fields),
         path=document.path,
+        applied=stack.applied,
         warnings=(*checks.warnings_of(file.serving, model), *guesses(machine.hardware, machine.calibration)),
     )
 
@@ -301,22 +315,17 @@ def _value(document: Document, loc: Loc) -> object:
 def _placed(document: Document, loc: Loc) -> str:
     """The name as it is, or the path as it can be opened from the working directory."""
     name = str(_value(document, loc))
-    return _beside(document, loc, name) if catalog.is_path(name) else name
+    return document.beside(loc, name) if catalog.is_path(name) else name
 
 
 def _placed_or_none(document: Document, loc: Loc) -> str | None:
     return None if _value(document, loc) is None else _placed(document, loc)
 
 
-def _beside(document: Document, loc: Loc, path: str) -> str:
-    """A path in a scenario: relative to the scenario's folder, or to the working directory when overridden."""
-    return path if document.origin(loc) is not None else str(Path(document.path).parent / path)
-
-
 def _with_trace_placed(file: ScenarioFile, document: Document) -> ScenarioFile:
     if not isinstance(file.workload, Trace):
         return file
-    trace = _beside(document, ("workload", "trace"), file.workload.trace)
+    trace = document.beside(("workload", "trace"), file.workload.trace)
     return file.model_copy(update={"workload": file.workload.model_copy(update={"trace": trace})})
 
 

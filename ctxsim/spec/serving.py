@@ -14,6 +14,7 @@ from ctxsim.units import parse
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Dtype = Literal["bf16", "fp32", "fp8", "int8", "int4"]
+KvFormat = Literal["bf16", "fp32", "fp8", "int8", "int4", "int4_scale", "kivi2", "kvquant3", "wkvquant4"]
 Router = Literal["round_robin", "least_loaded", "session_affinity", "prefix_aware", "central_queue"]
 Scheduler = Literal["fcfs", "prefill_first", "decode_first", "shortest_prompt_first", "fair"]
 DecodeAttention = Literal["flash_attention_2", "flash_decoding", "lean_attention"]
@@ -98,7 +99,7 @@ class Serving(Spec):
     max_num_batched_tokens: Count = 2048
     max_model_len: Count | None = None
     weight_dtype: Dtype = "bf16"
-    kv_dtype: Dtype = "bf16"
+    kv_dtype: KvFormat = "bf16"
     enable_prefix_caching: bool = True
     scheduler: Scheduler = "fcfs"
     residency: Residency = "swap"
