@@ -9,7 +9,7 @@ ring attention in vLLM and Megatron deals them). Amounts are those of all groups
                    computed: the longer of both counts. Of windows only those at the borders of parts would come,
                    which are left out
     decode         each group reads its part of the KV; the partial sums of heads that are joined then are left out
-    all-reduces    within a group, of its share of a prompt's tokens; of decoding tokens all on each
+    all-reduces    within a group, of its share of a prompt's tokens; of decoding ones, and of last ones, all on each
 
 Unified view of long-sequence models (arXiv 2302.06218), ring attention (arXiv 2310.01889).
 """

@@ -98,6 +98,7 @@ class Operation:
     per_sequence: bool = False
     link_bytes_per_decode_token: float = 0.0
     weight_copies: int = 1
+    per_sequence: bool = False
     reader: Reader | None = None
     leaving: Leaving | None = None
     leaving_bytes: float = 0.0
