@@ -8,7 +8,7 @@ out again. Yi-34B's numbers come from its 60 layers, hidden size 7168, 56 query 
 = 557,842,432 weights, K and V of a token take 4,096 B in bf16, a query-key pair 28,672 FLOP. A decode step reads the
 weights of all layers, the head (917,504,000 B), 121 norms (1,734,656 B) and one row of the table (14,336 B). Tolerances
 above 1e-12 are where a formula is rounded on purpose: YOCO's last token attends to s - 1/2 tokens as the cost model
-counts pairs, Combiner's to half a region more or less.
+counts pairs.
 """
 
 from __future__ import annotations
