@@ -63,10 +63,12 @@ def _operation(a: Analysis, c: OperationCost) -> str:
     link = a.cost.rates.link_bytes_per_s
     if c.link_s:
         return f"  {c.name}: {c.link_bytes:.6g} B / {link:.6g} B/s = {c.seconds:.6g} s (link)"
-    rate = next(op.flop_per_s for op in a.cost.operations if op.name == c.name)
+    # A kernel that reads more slowly than HBM allows has a rate of its own; so has each number format.
+    rate = c.flop / c.compute_s if c.compute_s else a.cost.rates.plain_flop_per_s
+    bytes_per_s = c.hbm_bytes / c.hbm_s if c.hbm_s else a.cost.rates.hbm_bytes_per_s
     return (
         f"  {c.name}: max({c.flop:.6g} FLOP / {rate:.6g} FLOP/s, {c.hbm_bytes:.6g} B / "
-        f"{a.cost.rates.hbm_bytes_per_s:.6g} B/s) = {c.seconds:.6g} s ({c.bound})"
+        f"{bytes_per_s:.6g} B/s) = {c.seconds:.6g} s ({c.bound})"
     )
 
 

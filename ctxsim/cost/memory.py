@@ -39,6 +39,9 @@ def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None =
     hbm = ranks * (scenario.hardware.hbm_bytes if hbm_bytes is None else hbm_bytes)
     usable = hbm * serving.gpu_memory_utilization
     weights = model_bytes(scenario.model, serving.weight_dtype, ranks)
+    if serving.drafting is not None and serving.drafting.draft.model is not None:
+        assert scenario.draft is not None
+        weights += model_bytes(scenario.draft, serving.weight_dtype, ranks)
     activations = ranks * activation_peak_bytes(scenario)
     reserve = ranks * serving.runtime_reserve
     kv_bytes = usable - weights - activations - reserve
@@ -78,5 +81,11 @@ def activation_peak_bytes(scenario: Scenario) -> float:
 
 
 def _widest_intermediate(model: ModelSpec) -> float:
-    """Values a token has in all intermediates of the widest feed-forward layer: its active weights / hidden size."""
-    return max(sum(m.active_parameters for m in layer.feed_forward) / model.hidden_size for layer in model.layer_counts)
+    """Values a token has in all intermediates of the widest feed-forward layer: its active weights / hidden size.
+
+    Of a table it adds up one row for table_bits inputs, so that its values are those of a product so many times larger.
+    """
+    return max(
+        sum(m.active_parameters * max(1, m.table_bits) for m in layer.feed_forward) / model.hidden_size
+        for layer in model.layer_counts
+    )

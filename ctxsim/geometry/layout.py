@@ -21,12 +21,10 @@ class KvLayout:
         self.held = tuple(held)
         self.state_bytes = state_bytes
         self.block_size = block_size
-        growing = [b for span, b in self.held if span.kind in ("full", "topk")]
+        growing = [b for span, b in self.held if span.keeps_all]
         self._full_block_bytes = sum(growing) * block_size
         self._windows = [
-            (-(-span.tokens // block_size) + 1, b * block_size)
-            for span, b in self.held
-            if span.kind in ("sliding", "chunked")
+            (-(-span.tokens // block_size) + 1, b * block_size) for span, b in self.held if b and not span.keeps_all
         ]
 
     @classmethod

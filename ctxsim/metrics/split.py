@@ -13,6 +13,7 @@ is divided in the same proportions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,14 +58,27 @@ def _decode_share(cost: CostModel, runs: Table) -> np.ndarray:
 
 def decode_seconds(cost: CostModel, batch: BatchTotals, decodes: BatchTotals) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of an iteration at the peaks: those that are for ``decodes``, a part of the batch, and all."""
+    mine_s, all_s = 0.0 * batch.sequences, 0.0 * batch.sequences
+    for part in cost.parts(batch):
+        mine = decodes if part.decodes is None else part.decodes
+        of_part_s = _part_seconds(cost, part.operations, part.batch, mine)
+        mine_s, all_s = mine_s + part.weight * of_part_s[0], all_s + part.weight * of_part_s[1]
+    return mine_s, all_s
+
+
+def _part_seconds(
+    cost: CostModel, operations: Sequence[Operation], batch: BatchTotals, decodes: BatchTotals
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of one pass over a batch that ``decodes`` are part of."""
     rates, overhead_s = cost.rates, cost.scenario.serving.iteration_overhead
     evenly = decodes.sequences / batch.sequences
     mine_s, all_s = overhead_s * evenly, overhead_s + 0.0 * evenly
-    for op in cost.operations:
+    for op in operations:
         compute_s = op.flop(batch) / op.flop_per_s
-        hbm_s = op.hbm_bytes(batch) / rates.hbm_bytes_per_s
+        hbm_bytes_per_s = op.hbm_bytes_per_s(batch, rates.hbm_bytes_per_s)
+        hbm_s = op.hbm_bytes(batch) / hbm_bytes_per_s
         mine_compute_s = op.flop(decodes) / op.flop_per_s
-        mine_hbm_s = _bytes_of(op, batch, decodes, evenly) / rates.hbm_bytes_per_s
+        mine_hbm_s = _bytes_of(op, batch, decodes, evenly) / hbm_bytes_per_s
         mine_s = mine_s + np.where(compute_s >= hbm_s, mine_compute_s, mine_hbm_s)
         all_s = all_s + np.maximum(compute_s, hbm_s)
         if op.link_bytes_per_token and rates.link_bytes_per_s is not None:
@@ -75,9 +89,11 @@ def decode_seconds(cost: CostModel, batch: BatchTotals, decodes: BatchTotals) ->
 
 def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: np.ndarray) -> np.ndarray:
     """HBM bytes of an operation that are the decodes': their own, and an even part of the weights that both need."""
-    own = op.hbm_bytes(decodes) - op.streamed_bytes(decodes.new_tokens)
-    together = op.streamed_bytes(batch.new_tokens)
-    others_alone = op.streamed_bytes(batch.new_tokens - decodes.new_tokens)
-    both = op.streamed_bytes(decodes.new_tokens) + others_alone - together
+    mine, all_rows = op.rows(decodes), op.rows(batch)
+    alone = op.streamed_bytes(mine, decodes.decode_tokens)
+    own = op.hbm_bytes(decodes) - alone
+    together = op.streamed_bytes(all_rows, batch.decode_tokens)
+    others_alone = op.streamed_bytes(all_rows - mine, batch.decode_tokens - decodes.decode_tokens)
+    both = alone + others_alone - together
     found: np.ndarray = own + together - others_alone + both * evenly
     return found

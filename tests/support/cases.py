@@ -11,6 +11,7 @@ from typing import Any, cast
 from ctxsim.cost import CostModel, Law
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, Rates
+from ctxsim.cost.speculation import Part
 from ctxsim.geometry import BatchTotals, KvLayout, Span
 from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
@@ -53,6 +54,14 @@ class StubCost:
             return self.law
         left = max(1.0 - copy_bytes_per_s / self.copies_bytes_per_s, 0.5)
         return RooflineLaw(self.operations, replace(self.rates, hbm_bytes_per_s=left * self.rates.hbm_bytes_per_s), 0.0)
+
+    def parts(self, batch: BatchTotals) -> list[Part]:
+        """One pass."""
+        return [Part(self.operations, batch, None, 1.0)]
+
+    def compute_s(self, batch: BatchTotals) -> Any:
+        """Seconds of the FLOP of one pass."""
+        return sum(op.flop(batch) / op.flop_per_s for op in self.operations)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass."""
