@@ -99,7 +99,7 @@ def _leg(cost: CostModel, tokens: int, past: int, per_iteration: int) -> _Leg:
         leg.seconds += course_s(cost.law(batch), repeats)
         leg.passes += repeats
         middle = _at(batch, (repeats - 1) / 2)
-        leg.compute_s += repeats * sum(op.flop(middle) / op.flop_per_s for op in cost.operations)
+        leg.compute_s += repeats * cost.compute_s(middle)
         leg.own_bytes += repeats * (cost.hbm_bytes(middle) - cost.streamed_bytes(middle))
     return leg
 

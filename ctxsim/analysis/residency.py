@@ -173,10 +173,12 @@ class Shares:
 def again_s(cost: CostModel, tokens: int) -> float:
     """The least FLOP time that computing a context of ``tokens`` again adds to whatever computes what follows it.
 
-    Chunked layers are left out: what is dropped is a tail, and theirs may be cheaper than the mean.
+    Chunked layers and those of fixed regions are left out: what is dropped is a tail, and theirs may be cheaper than
+    the mean.
     """
     batch = cost.batch(tokens, 0)
-    pairs = [0.0 if span.kind == "chunked" else pairs for span, pairs in zip(cost.spans, batch.pairs, strict=True)]
+    uneven = ("chunked", "fixed")
+    pairs = [0.0 if span.kind in uneven else pairs for span, pairs in zip(cost.spans, batch.pairs, strict=True)]
     tokens_alone = replace(batch, sequences=0, decode_tokens=0, pairs=pairs)
     return float(sum(op.flop(tokens_alone) / op.flop_per_s for op in cost.operations))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ctxsim.cost.operations import Operation, Rates
 from ctxsim.cost.weights import bytes_per_weight, copies, matrix_bytes, norm_bytes, plain_bytes
-from ctxsim.geometry import ContextClass, Span
-from ctxsim.spec.model import Attention, Layer, Matrix, ModelSpec, StateMixer
+from ctxsim.geometry import PAGES, ContextClass, Span, geometry_of
+from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, ModelSpec, StateMixer
 
 # Ring all-reduce: each rank sends its share in a reduce-scatter and again in an all-gather
 # (Patarasuk and Yuan, J. Parallel Distrib. Comput. 69, 2009).
@@ -26,7 +27,7 @@ def compile_operations(
     """All operations of one pass, those of one name and kernel merged, in the order of the pass."""
     pieces = [
         *_embedding(model, weight_dtype, rates),
-        *_layer_matrices(model, spans_of(classes), weight_dtype, tensor_parallel, rates),
+        *_layer_matrices(model, classes, weight_dtype, tensor_parallel, rates),
         *_attention(classes, tensor_parallel, rates),
         *_states(model, rates),
         *_norms(model, weight_dtype, tensor_parallel, rates),
@@ -48,30 +49,57 @@ def _embedding(model: ModelSpec, weight_dtype: str, rates: Rates) -> Iterator[Op
 
 
 def _layer_matrices(
-    model: ModelSpec, spans: tuple[Span, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
+    model: ModelSpec, classes: tuple[ContextClass, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
 ) -> Iterator[Operation]:
-    prefill_span = next((i for i, span in enumerate(spans) if span.phase == "prefill"), None)
     for layer, number in model.layer_counts.items():
         for matrix in layer.matrices:
             if matrix.operation == LATENT_UP_PROJECTION:
-                yield _latent_up_product(matrix, number, prefill_span, weight_dtype, tensor_parallel, rates)
+                span = _expanding_span(layer, classes)
+                product = _latent_up_product(matrix, number, span, weight_dtype, tensor_parallel, rates)
             else:
-                yield _product(matrix, number, weight_dtype, tensor_parallel, rates)
+                product = _product(matrix, number, weight_dtype, tensor_parallel, rates)
+            yield replace(product, name=layer.named(product.name), per_sequence=layer.last_token_only)
+
+
+def _expanding_span(layer: Layer, classes: tuple[ContextClass, ...]) -> int | None:
+    """The kernel that computes prompts of such latent layers; None where one kernel does all."""
+    assert isinstance(layer.mixer, LatentAttention)
+    keeping = geometry_of(layer.mixer).keeping
+    of = [(c, span) for c in classes for span in c.spans]
+    alike = (i for i, (c, span) in enumerate(of) if span.phase == "prefill" and geometry_of(c.mixer).keeping == keeping)
+    return next(alike, None)
 
 
 def _product(matrix: Matrix, layers: int, weight_dtype: str, tensor_parallel: int, rates: Rates) -> Operation:
     """A weight matrix times every new token; routed experts read only the distinct ones."""
+    if matrix.table_bits:
+        return _table(matrix, layers, weight_dtype, tensor_parallel, rates)
     stored = layers * matrix_bytes(matrix, weight_dtype, tensor_parallel)
     routed = matrix.experts > 1
     used = matrix.parameters * matrix.experts_per_token / matrix.experts
     return Operation(
         matrix.operation,
         rates.weight_flop_per_s if matrix.quantized else rates.plain_flop_per_s,
-        flop_per_token=2 * layers * used * copies(matrix, tensor_parallel),
+        flop_per_token=2 * layers * used * copies(matrix, tensor_parallel) * matrix.token_ratio,
         bytes_per_pass=0.0 if routed else stored,
         expert_bytes=stored if routed else 0.0,
         experts=matrix.experts,
         experts_per_token=matrix.experts_per_token,
+    )
+
+
+def _table(matrix: Matrix, layers: int, weight_dtype: str, tensor_parallel: int, rates: Rates) -> Operation:
+    """Tables in place of a product: every token reads rows of its own and adds them up, one FLOP a value.
+
+    Source: MemoryFormer, arXiv 2411.12992: d h / tau values for d x h weights and tau bits.
+    """
+    rows = layers * matrix.parameters / 2**matrix.table_bits * copies(matrix, tensor_parallel)
+    return Operation(
+        matrix.operation,
+        rates.plain_flop_per_s,
+        flop_per_token=rows,
+        bytes_per_token=rows * bytes_per_weight(matrix, weight_dtype),
+        bytes_per_pass=layers * matrix.biases * plain_bytes(weight_dtype),
     )
 
 
@@ -98,13 +126,16 @@ def _latent_up_product(
 def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: Rates) -> Iterator[Operation]:
     index = 0
     for c in classes:
-        for span in c.spans:
+        for read in c.reads:
+            flop = c.layers * _flop_per_pair(c, read.span) * (tensor_parallel if c.name == "index" else 1)
+            flop *= read.pair_ratio
             yield Operation(
-                attention_name(c, span),
+                attention_name(c, read.span),
                 rates.plain_flop_per_s,
                 span=index,
-                flop_per_pair=c.layers * _flop_per_pair(c, span) * (tensor_parallel if c.name == "index" else 1),
-                bytes_per_touched=c.bytes_per_token,
+                flop_per_pair=0.0 if read.last_query else flop,
+                flop_per_touched=flop if read.last_query else 0.0,
+                bytes_per_touched=c.read_bytes_per_token * read.touched_ratio,
             )
             index += 1
 
@@ -118,9 +149,13 @@ def _flop_per_pair(c: ContextClass, span: Span) -> float:
     """FLOP of one query-key pair in one layer: the scores and the weighted sum, over all heads.
 
     Latent attention in decode, and where an indexer selects rows, works on the latent rows themselves (rank + rope
-    for the scores, rank for the sum); in dense prefill on expanded heads. An indexer scores with its own few heads.
+    for the scores, rank for the sum); in dense prefill on expanded heads. An indexer scores with its own few heads. Of
+    pages every query head scores the summaries: a pair is a query and a token's part of one.
     """
     mixer = c.mixer
+    if c.name == PAGES:
+        assert mixer.keeping.selection is not None
+        return 2.0 * mixer.num_heads * mixer.keeping.selection.values_per_page / mixer.keeping.selection.page_tokens
     if isinstance(mixer, Attention):
         return 2.0 * mixer.num_heads * (mixer.qk_head_dim + mixer.v_head_dim)
     if c.name == "index":
@@ -158,12 +193,19 @@ def _head(head: Matrix, weight_dtype: str, tensor_parallel: int, rates: Rates) -
 
 
 def _all_reduce(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> Iterator[Operation]:
-    reductions = sum(_reductions(layer) * number for layer, number in model.layer_counts.items())
-    if tensor_parallel > 1 and reductions:
-        share = RING_PASSES * (tensor_parallel - 1) / tensor_parallel
+    if tensor_parallel == 1:
+        return
+    share = RING_PASSES * (tensor_parallel - 1) / tensor_parallel
+    for name, (reductions, last_token_only) in reductions_of(model).items():
         sent = share * reductions * model.hidden_size * plain_bytes(weight_dtype)
-        yield Operation("all_reduce", link_bytes_per_token=sent)
+        yield Operation(name, link_bytes_per_token=sent, per_sequence=last_token_only)
 
 
-def _reductions(layer: Layer) -> int:
-    return layer.all_reduces if layer.matrices else 0
+def reductions_of(model: ModelSpec) -> dict[str, tuple[int, bool]]:
+    """How many all-reduces a pass has, by name, and whether they are of each sequence's last token alone."""
+    found: dict[str, tuple[int, bool]] = {}
+    for layer, number in model.layer_counts.items():
+        if layer.matrices and layer.all_reduces:
+            name = layer.named("all_reduce")
+            found[name] = found.get(name, (0, False))[0] + layer.all_reduces * number, layer.last_token_only
+    return found

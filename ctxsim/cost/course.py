@@ -14,7 +14,7 @@ def repetitions(spans: Sequence[Span], tokens: int, past: int, per_iteration: in
     while past < end:
         new = min(per_iteration, end - past)
         extents = [span.extent(new, past) for span in spans]
-        repeats = min((end - past) // new, *(e.until for e in extents))
+        repeats = min([(end - past) // new, *(e.until for e in extents)])
         yield (
             BatchTotals(
                 sequences=1,

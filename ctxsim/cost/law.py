@@ -98,24 +98,27 @@ class RooflineLaw:
     def _operation_s(self, op: Operation, batch: BatchTotals) -> float:
         link = self._rates.link_bytes_per_s
         link_s = op.link_bytes(batch) / link if link is not None and op.link_bytes_per_token else 0.0
-        roofline_s = max(op.flop(batch) / op.flop_per_s, op.hbm_bytes(batch) / self._rates.hbm_bytes_per_s)
+        hbm_s = op.hbm_bytes(batch) / op.hbm_bytes_per_s(batch, self._rates.hbm_bytes_per_s)
+        roofline_s = max(op.flop(batch) / op.flop_per_s, hbm_s)
         return float(roofline_s + link_s)
 
     def _line(self, op: Operation, batch: BatchTotals) -> _Line:
         span = op.span
         assert span is not None
         flop_growth = batch.pairs_growth[span] * op.flop_per_pair + batch.touched_growth[span] * op.flop_per_touched
+        hbm_bytes_per_s = op.hbm_bytes_per_s(batch, self._rates.hbm_bytes_per_s)
         return (
             op.flop(batch) / op.flop_per_s,
             flop_growth / op.flop_per_s,
-            op.hbm_bytes(batch) / self._rates.hbm_bytes_per_s,
-            batch.touched_growth[span] * op.bytes_per_touched / self._rates.hbm_bytes_per_s,
+            op.hbm_bytes(batch) / hbm_bytes_per_s,
+            batch.touched_growth[span] * op.bytes_per_touched / hbm_bytes_per_s,
         )
 
 
 def _is_kernel(op: Operation) -> bool:
     """Whether an operation depends on pairs and touched tokens alone, as attention kernels do."""
-    return not (op.flop_per_token or op.flop_per_decode_token or op.flop_per_sequence or op.bytes_per_pass)
+    of_tokens = op.flop_per_token or op.flop_per_decode_token or op.bytes_per_decode_token
+    return op.reader is None and not (of_tokens or op.flop_per_sequence or op.bytes_per_pass)
 
 
 def _kernel_line(kernel: _Slopes, batch: BatchTotals) -> _Line:

@@ -8,7 +8,7 @@ activations are taken to stay on chip, which makes fidelity ``peak`` a lower bou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 from ctxsim.geometry import BatchTotals
 
@@ -27,6 +27,42 @@ class Rates:
     link_bytes_per_s: Any | None
 
 
+class Reader(Protocol):
+    """How fast the bytes of an operation move, where that is not all of the HBM bandwidth."""
+
+    def bytes_per_s(self, decode_tokens: Any, hbm_bytes_per_s: Any) -> Any:
+        """Bytes a second in a batch of so many decoding tokens, where HBM has so much bandwidth."""
+        ...
+
+    def waits_for_link(self, hbm_bytes_per_s: Any) -> bool:
+        """Whether the scale-up link is what keeps it from moving them faster."""
+        ...
+
+    def of_rounds(self, tokens: float) -> Self:
+        """The same where a pass computes so many tokens of each decoding sequence."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Layers that decoding tokens leave one by one; ``stays``: the share of them that computes each layer."""
+
+    stays: tuple[float, ...]
+
+    @property
+    def depth_ratio(self) -> float:
+        """The mean depth that a token reaches, as a share of all layers."""
+        return sum(self.stays) / len(self.stays)
+
+    def read_ratio(self, prompt_tokens: Any, decode_tokens: Any, picked_ratio: float = 1.0) -> Any:
+        """Expected share of weights that are read by at least one token, each of which picks so many of a layer's.
+
+        Tokens of prompts compute all layers.
+        """
+        unread = sum((1 - share * picked_ratio) ** decode_tokens for share in self.stays) / len(self.stays)
+        return 1 - (1 - picked_ratio) ** prompt_tokens * unread
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of a pass (all layers that have it), linear in the totals of the batch.
@@ -35,6 +71,11 @@ class Operation:
     + pairs * flop_per_pair + touched * flop_per_touched; bytes likewise, plus ``bytes_per_pass``, and the routed
     experts: of ``experts`` with ``expert_bytes`` in all, experts * (1 - (1 - k / experts)^tokens) distinct are read.
     ``span``: which entry of the batch's pairs and touched belongs to it. ``link_bytes_per_token``: sent by a rank.
+    ``per_sequence``: what is said of tokens counts only the last one of each sequence. ``reader``: how fast its bytes
+    are read, where that is not all of the HBM bandwidth. ``leaving``: how many decoding tokens compute each layer,
+    where they leave early; ``leaving_bytes``: what of ``bytes_per_pass`` is read only for those that stay.
+    ``*_per_decode_token``: what a decoding token takes beside, less than nothing where it is spared.
+    ``weight_copies``: groups that divide the tokens, each of which reads weights of its own.
     """
 
     name: str
@@ -53,10 +94,21 @@ class Operation:
     flop_per_touched: float = 0.0
     bytes_per_touched: float = 0.0
     link_bytes_per_token: float = 0.0
+    bytes_per_decode_token: float = 0.0
+    link_bytes_per_decode_token: float = 0.0
+    weight_copies: int = 1
+    per_sequence: bool = False
+    reader: Reader | None = None
+    leaving: Leaving | None = None
+    leaving_bytes: float = 0.0
+
+    def rows(self, batch: BatchTotals) -> Any:
+        """Tokens of a batch that the operation computes."""
+        return batch.sequences if self.per_sequence else batch.new_tokens
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of the operation on a batch."""
-        amount = batch.new_tokens * self.flop_per_token + batch.sequences * self.flop_per_sequence
+        amount = self.rows(batch) * self.flop_per_token + batch.sequences * self.flop_per_sequence
         amount = amount + batch.decode_tokens * self.flop_per_decode_token
         if self.span is None:
             return amount
@@ -64,15 +116,30 @@ class Operation:
 
     def hbm_bytes(self, batch: BatchTotals) -> Any:
         """Bytes of HBM traffic of the operation on a batch."""
-        amount = self.streamed_bytes(batch.new_tokens) + batch.new_tokens * self.bytes_per_token
+        rows = self.rows(batch)
+        amount = self.streamed_bytes(rows, batch.decode_tokens) + rows * self.bytes_per_token
         amount = amount + batch.sequences * self.bytes_per_sequence
+        if self.bytes_per_decode_token:
+            amount = amount + batch.decode_tokens * self.bytes_per_decode_token
         return amount if self.span is None else amount + batch.touched[self.span] * self.bytes_per_touched
 
-    def streamed_bytes(self, tokens: Any) -> Any:
-        """Weight bytes that a pass over so many tokens reads, each once."""
+    def hbm_bytes_per_s(self, batch: BatchTotals, peak_bytes_per_s: Any) -> Any:
+        """The rate at which its bytes move, where the device has so much bandwidth."""
+        return (
+            peak_bytes_per_s if self.reader is None else self.reader.bytes_per_s(batch.decode_tokens, peak_bytes_per_s)
+        )
+
+    def streamed_bytes(self, tokens: Any, decode_tokens: Any) -> Any:
+        """Weight bytes that a pass over so many tokens, some of them decoding, reads, each once."""
+        if self.leaving is not None:
+            prompt_tokens, picked = tokens - decode_tokens, self.experts_per_token / self.experts
+            spared = self.leaving_bytes * (1 - self.leaving.read_ratio(prompt_tokens, decode_tokens))
+            experts = self.expert_bytes * self.leaving.read_ratio(prompt_tokens, decode_tokens, picked)
+            return self.bytes_per_pass - spared + experts
         if not self.expert_bytes:
             return self.bytes_per_pass
-        return self.bytes_per_pass + self.expert_bytes * self.distinct_expert_ratio(tokens)
+        tokens_of_group = tokens if self.weight_copies == 1 else tokens / self.weight_copies
+        return self.bytes_per_pass + self.expert_bytes * self.distinct_expert_ratio(tokens_of_group)
 
     def distinct_expert_ratio(self, tokens: Any) -> Any:
         """Expected share of the experts that at least one of ``tokens`` tokens is routed to (even routing)."""
@@ -80,7 +147,10 @@ class Operation:
 
     def link_bytes(self, batch: BatchTotals) -> Any:
         """Bytes each rank sends over the scale-up link."""
-        return batch.new_tokens * self.link_bytes_per_token
+        sent = self.rows(batch) * self.link_bytes_per_token
+        if not self.link_bytes_per_decode_token:
+            return sent
+        return sent + batch.decode_tokens * self.link_bytes_per_decode_token
 
     def merged(self, other: Operation) -> Operation:
         """This operation and another of the same name, kernel and expert shape as one."""
@@ -95,6 +165,9 @@ class Operation:
             expert_bytes=self.expert_bytes + other.expert_bytes,
             flop_per_touched=self.flop_per_touched + other.flop_per_touched,
             link_bytes_per_token=self.link_bytes_per_token + other.link_bytes_per_token,
+            bytes_per_decode_token=self.bytes_per_decode_token + other.bytes_per_decode_token,
+            link_bytes_per_decode_token=self.link_bytes_per_decode_token + other.link_bytes_per_decode_token,
+            leaving_bytes=self.leaving_bytes + other.leaving_bytes,
         )
 
 
@@ -111,6 +184,35 @@ class OperationCost:
     link_s: Any
     seconds: Any
     bound: str
+
+    def weighed(self, weight: Any, prefix: str) -> OperationCost:
+        """So much of it, under a name that begins so."""
+        return OperationCost(
+            prefix + self.name,
+            weight * self.flop,
+            weight * self.hbm_bytes,
+            weight * self.link_bytes,
+            weight * self.compute_s,
+            weight * self.hbm_s,
+            weight * self.link_s,
+            weight * self.seconds,
+            self.bound,
+        )
+
+    def plus(self, other: OperationCost) -> OperationCost:
+        """Both together, bound by what binds the longer (of arrays, by nothing in particular)."""
+        bound = self.bound if not self.bound or self.seconds >= other.seconds else other.bound
+        return OperationCost(
+            self.name,
+            self.flop + other.flop,
+            self.hbm_bytes + other.hbm_bytes,
+            self.link_bytes + other.link_bytes,
+            self.compute_s + other.compute_s,
+            self.hbm_s + other.hbm_s,
+            self.link_s + other.link_s,
+            self.seconds + other.seconds,
+            bound,
+        )
 
 
 def bound_of(compute_s: Any, hbm_s: Any, link_s: Any) -> str:

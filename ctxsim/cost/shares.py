@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ctxsim.cost.operations import Operation, Rates
+from ctxsim.cost.speculation import Part
 from ctxsim.geometry import BatchTotals
 
 
@@ -49,7 +50,7 @@ def peak_division(
     operations: Iterable[Operation], rates: Rates, overhead_s: float, batch: BatchTotals, decodes: BatchTotals
 ) -> Division:
     """An iteration at the peaks; the part of its batch is ``decodes``."""
-    evenly = decodes.sequences / batch.sequences
+    evenly = _evenly(batch, decodes)
     none = 0.0 * evenly
     mine_s, all_s = [none] * (1 + len(batch.pairs)), [none] * (1 + len(batch.pairs))
     slopes = [Slope(none, none) for _ in batch.pairs]
@@ -65,9 +66,29 @@ def peak_division(
     return Division(Shares(mine_s[0], mine_s[1:]), Shares(all_s[0], all_s[1:]), slopes)
 
 
+def drafted_division(parts: Iterable[Part], rates: Rates, overhead_s: float, decodes: BatchTotals) -> Division:
+    """An iteration of several passes, each divided by itself.
+
+    Their kernels are in ``fixed_s`` too, without slopes: answers of a round are divided evenly over its sequences.
+    """
+    none = 0.0 * decodes.sequences
+    mine_s, all_s = none, none
+    for part in parts:
+        divided = peak_division(part.operations, rates, overhead_s, part.batch, part.decodes or decodes)
+        mine_s = mine_s + part.weight * divided.mine.seconds
+        all_s = all_s + part.weight * divided.whole.seconds
+    nothing = [none for _ in decodes.pairs]
+    return Division(Shares(mine_s, nothing), Shares(all_s, nothing), [Slope(none, none) for _ in nothing])
+
+
+def _evenly(batch: BatchTotals, decodes: BatchTotals) -> Any:
+    """The decodes' share of the sequences; none where there are none at all."""
+    return decodes.sequences / np.where(np.equal(batch.sequences, 0), 1.0, batch.sequences)
+
+
 def _divided(op: Operation, rates: Rates, batch: BatchTotals, decodes: BatchTotals) -> tuple[Any, Any, Slope]:
     """Seconds of one operation for the decodes and for all, and its slope, as what binds it."""
-    hbm, evenly = rates.hbm_bytes_per_s, decodes.sequences / batch.sequences
+    hbm, evenly = op.hbm_bytes_per_s(batch, rates.hbm_bytes_per_s), _evenly(batch, decodes)
     compute_s, hbm_s = op.flop(batch) / op.flop_per_s, op.hbm_bytes(batch) / hbm
     computes = compute_s >= hbm_s
     mine_s = np.where(computes, op.flop(decodes) / op.flop_per_s, _bytes_of(op, batch, decodes, evenly) / hbm)
@@ -81,8 +102,9 @@ def _divided(op: Operation, rates: Rates, batch: BatchTotals, decodes: BatchTota
 
 def _bytes_of(op: Operation, batch: BatchTotals, decodes: BatchTotals, evenly: Any) -> Any:
     """HBM bytes of an operation that are the decodes': their own, and an even part of the weights that both need."""
-    own = op.hbm_bytes(decodes) - op.streamed_bytes(decodes.new_tokens)
-    together = op.streamed_bytes(batch.new_tokens)
-    others_alone = op.streamed_bytes(batch.new_tokens - decodes.new_tokens)
-    both = op.streamed_bytes(decodes.new_tokens) + others_alone - together
+    mine, all_rows = op.rows(decodes), op.rows(batch)
+    alone = op.streamed_bytes(mine, decodes.decode_tokens)
+    together = op.streamed_bytes(all_rows, batch.decode_tokens)
+    others_alone = op.streamed_bytes(all_rows - mine, batch.decode_tokens - decodes.decode_tokens)
+    own, both = op.hbm_bytes(decodes) - alone, alone + others_alone - together
     return own + together - others_alone + both * evenly

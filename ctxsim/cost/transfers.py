@@ -7,7 +7,6 @@ from typing import Any
 
 from ctxsim.cost.host_link import way
 from ctxsim.cost.topology import DISK, HBM, HOST, Fabric
-from ctxsim.spec.model import StateMixer
 from ctxsim.spec.scenario import Scenario
 
 
@@ -44,7 +43,7 @@ class CopySetup:
     def __init__(self, scenario: Scenario) -> None:
         serving = scenario.serving
         layers = scenario.model.layer_counts.items()
-        kept = sum(number for layer, number in layers if not isinstance(layer.mixer, StateMixer))
+        kept = sum(number for layer, number in layers if layer.keeps_kv)
         self._per_block = kept if serving.copy_descriptors_per_block is None else serving.copy_descriptors_per_block
         self._per_copy = serving.copy_descriptors_per_copy
         self._ways = {

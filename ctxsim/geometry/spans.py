@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 UNBOUNDED = sys.maxsize
 
-SpanKind = Literal["full", "sliding", "chunked", "topk"]
+SpanKind = Literal["full", "sliding", "chunked", "topk", "fixed"]
 Phase = Literal["any", "decode", "prefill"]
 
 
@@ -44,17 +44,24 @@ class Span:
     """Which tokens a query attends to.
 
     ``full``: all earlier ones. ``sliding``: the last ``tokens``. ``chunked``: those in its own chunk of ``tokens``.
-    ``topk``: ``tokens`` selected ones of a cache that is kept whole. ``phase``: a kernel that runs in only one
-    phase (decode: new = 1, prefill: new > 1) sees nothing of the other.
+    ``topk``: ``tokens`` selected ones of a cache that is kept whole. ``fixed``: those in its own region of ``tokens``,
+    and one abstraction of every region before it, of a cache that is kept whole (Combiner-Fixed, arXiv 2107.05768,
+    section 4.1): at region tokens of sqrt(s), s sqrt(s) pairs. ``phase``: a kernel that runs in only one phase
+    (decode: new = 1, prefill: new > 1) sees nothing of the other.
     """
 
     kind: SpanKind
     tokens: int = 0
     phase: Phase = "any"
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the KV of every token is kept, however little of it is read."""
+        return self.kind in ("full", "topk", "fixed")
+
     def held_tokens(self, context: Any, minimum: Callable[..., Any] = min) -> Any:
         """Tokens of KV kept for a context of ``context`` tokens (numbers, or arrays with numpy.minimum)."""
-        return context if self.kind in ("full", "topk") else minimum(context, self.tokens)
+        return context if self.keeps_all else minimum(context, self.tokens)
 
     def pairs(self, new: Any, past: Any, minimum: Callable[..., Any] = min) -> Any:
         """Query-key pairs of ``new`` tokens after ``past`` ones."""
@@ -63,18 +70,28 @@ class Span:
     def _pairs_from_start(self, context: Any, minimum: Callable[..., Any]) -> Any:
         if self.kind == "full":
             return context * context / 2
-        if self.kind == "chunked":
+        if self.kind in ("chunked", "fixed"):
             rest = context % self.tokens
-            return (context - rest) * self.tokens / 2 + rest * rest / 2
+            own = (context - rest) * self.tokens / 2 + rest * rest / 2
+            return own if self.kind == "chunked" else own + self._abstraction_pairs(context // self.tokens, rest)
         short = minimum(context, self.tokens)
         return short * short / 2 + (context - short) * self.tokens
 
+    def _abstraction_pairs(self, regions: Any, rest: Any) -> Any:
+        """Pairs with abstractions of whole regions: each token of region i has i of them."""
+        return self.tokens * regions * (regions - 1) / 2 + regions * rest
+
     def touched(self, new: Any, past: Any, minimum: Callable[..., Any] = min) -> Any:
-        """Tokens of KV cache read or written for ``new`` tokens after ``past`` ones, each once."""
+        """Tokens of KV cache read or written for ``new`` tokens after ``past`` ones, each once.
+
+        An abstraction is as large as a token.
+        """
         if self.kind == "full":
             return past + new
         if self.kind == "chunked":
             return past % self.tokens + new
+        if self.kind == "fixed":
+            return past % self.tokens + new + (past + new - 1) // self.tokens
         reach = self.tokens if self.kind == "sliding" else self.tokens * new
         return minimum(past, reach - 1) + new
 
@@ -84,6 +101,9 @@ class Span:
             return NOTHING
         if self.kind == "full":
             return Extent(new * past + new * new / 2, new * new, past + new, new, UNBOUNDED)
+        if self.kind == "fixed" and new % self.tokens == 0:
+            regions = new // self.tokens
+            return Extent(self.pairs(new, past), new * regions, self.touched(new, past), regions, UNBOUNDED)
         grows, until = self._affine_run(new, past)
         return Extent(
             self.pairs(new, past),
@@ -95,7 +115,7 @@ class Span:
 
     def _affine_run(self, new: int, past: int) -> tuple[bool, int]:
         """Whether pairs grow from one repetition to the next, and for how many repetitions they do so evenly."""
-        if self.kind == "chunked":
+        if self.kind in ("chunked", "fixed"):
             return True, max(1, (self.tokens - past % self.tokens) // new)
         if past >= self.tokens:
             return False, self._until_selection_is_full(new, past)

@@ -59,7 +59,7 @@ def peak_compute_s(cost: CostModel, runs: Parts) -> float:
     total_s = 0.0
     for part in runs.parts():
         batch = mean_batches(cost, part)
-        total_s += float(np.sum(part["iterations"] * sum(op.flop(batch) / op.flop_per_s for op in cost.operations)))
+        total_s += float(np.sum(part["iterations"] * cost.compute_s(batch)))
     return total_s
 
 

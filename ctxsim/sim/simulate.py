@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ctxsim.cost import CostModel
+from ctxsim.cost import CostModel, kept_warnings
 from ctxsim.cost.working_set import working_set
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, charge_runs, groups_of, summarise
@@ -151,7 +151,7 @@ def session_table(requests: Records) -> Table:
 
 def warnings_of(scenario: Scenario, cluster: Cluster, summary: dict[str, Any]) -> tuple[str, ...]:
     """What a reader of the results must know: what was refused, what has no effect, and what thrashes."""
-    warnings = list(scenario.warnings)
+    warnings = [*scenario.warnings, *kept_warnings(scenario)]
     rejected = cluster.journal.rejected
     if rejected:
         warnings.append(

@@ -22,9 +22,6 @@ HASHED_FORMATS: frozenset[TraceFormat] = frozenset({"mooncake"})
 
 def support_faults(file: ScenarioFile, document: Document) -> Iterator[Fault]:
     """Settings that are well formed but that this version does not model."""
-    if file.techniques:
-        wanted = "expected no techniques (this version ships none)"
-        yield document.fault(("techniques",), f"{wanted}, found {', '.join(file.techniques)}; write techniques: []")
     if file.fidelity == "peak" and file.calibration is not None:
         message = f'expected none at fidelity peak, found "{shorten(file.calibration)}"; write fidelity: calibrated'
         yield document.fault(("calibration",), message)

@@ -59,6 +59,10 @@ class Document:
         ways = (loc[:end] for end in range(len(loc), 0, -1))
         return next((self.overridden[way] for way in ways if way in self.overridden), None)
 
+    def beside(self, loc: Loc, path: str) -> str:
+        """A path that stands there: relative to the file's folder, or to the working directory when overridden."""
+        return path if self.origin(loc) is not None else str(Path(self.path).parent / path)
+
     def fault(self, loc: Loc, message: str, *, at_key: bool = False) -> Fault:
         """The fault at that place, named by file, line and column or by the override that put it there."""
         name = dotted(loc)

@@ -14,7 +14,8 @@ class Hardware:
     """An accelerator in its host as the layers above use it: plain numbers in SI units, hashable.
 
     ``peaks_flop_per_s``: (number format, rate) pairs. ``scale_up_bytes_per_s``: None where collectives are free.
-    ``host_link_*``, one way: see `HostLink`. ``host_memory_*`` and ``nvme_*``: of the whole node. None: not known.
+    ``decode_*``: see `DecodeReads`. ``host_link_*``, one way: see `HostLink`. ``host_memory_*`` and ``nvme_*``: of the
+    whole node. None: not known.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Hardware:
     host_link_shared_by: int
     matmul_ratio: float | None
     hbm_ratio: float | None
+    decode_worker_bytes_per_s: float | None
+    decode_hbm_ratio: float | None
     host_name: str
     host_memory_bytes: float
     host_memory_bytes_per_s: float
@@ -77,6 +80,7 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         profile.host_link,
         profile.efficiency,
     )
+    decode = efficiency.decode_attention
     peaks = ((dtype, getattr(accelerator.peak_flop_per_s, dtype)) for dtype in Peaks.model_fields)
     return Hardware(
         name=profile.name,
@@ -98,6 +102,8 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         host_link_shared_by=link.shared_by.value,
         matmul_ratio=_value(efficiency.matmul_ratio),
         hbm_ratio=_value(efficiency.hbm_ratio),
+        decode_worker_bytes_per_s=None if decode is None else decode.worker_bytes_per_s.value,
+        decode_hbm_ratio=None if decode is None else decode.hbm_ratio.value,
         host_name=host.name,
         host_memory_bytes=host.memory.capacity_bytes.value,
         host_memory_bytes_per_s=host.memory.sockets.value * host.memory.bytes_per_s.value,

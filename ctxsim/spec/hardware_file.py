@@ -136,11 +136,22 @@ class HostLink(Spec):
         return self
 
 
+class DecodeReads(Spec):
+    """How fast attention reads KV in decode: one work item on a unit of its own, and all of them together at most."""
+
+    worker_bytes_per_s: Sourced[BytesPerS]
+    hbm_ratio: Sourced[Ratio]
+
+
 class Efficiency(Spec):
-    """Measured shares of the peaks, kept apart from them; not used at fidelity ``peak``."""
+    """Measured shares of the peaks, kept apart from them; not used at fidelity ``peak``.
+
+    ``decode_attention``: used wherever a scenario chooses the kernel (serving.decode_attention).
+    """
 
     matmul_ratio: Sourced[Ratio] | None = None
     hbm_ratio: Sourced[Ratio] | None = None
+    decode_attention: DecodeReads | None = None
 
 
 class AcceleratorPrice(Spec):

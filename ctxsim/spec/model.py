@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from ctxsim.spec.keeping import PLAIN, Keeping
+
 AttentionKind = Literal["full", "sliding", "chunked"]
 StateKind = Literal["linear", "ssm"]
 
@@ -26,7 +28,9 @@ class Matrix:
 
     ``parameters`` counts all experts together; ``max_shards`` is into how many pieces tensor parallelism can
     cut it (None: any number, 1: every rank holds a full copy, n: at most n, as K and V by their heads). ``products``:
-    the products that these weights are used in (of one expert), where their shapes are known.
+    the products that these weights are used in (of one expert), where their shapes are known. ``token_ratio``: the
+    share of the tokens that are multiplied with them. ``table_bits``: where not 0, the weights are tables that replace
+    those products: of 2^table_bits rows a token adds up one (MemoryFormer, arXiv 2411.12992).
     """
 
     operation: str
@@ -37,6 +41,8 @@ class Matrix:
     experts: int = 1
     experts_per_token: int = 1
     products: tuple[Product, ...] = ()
+    token_ratio: float = 1.0
+    table_bits: int = 0
 
     @property
     def total_parameters(self) -> int:
@@ -46,14 +52,16 @@ class Matrix:
     @property
     def active_parameters(self) -> int:
         """Weights and biases that one token touches."""
-        return self.total_parameters * self.experts_per_token // self.experts
+        of_experts = self.total_parameters * self.experts_per_token // self.experts
+        return int((of_experts >> self.table_bits) * self.token_ratio)
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
     """Softmax attention over a KV cache: all of the context, a sliding window, or the current chunk.
 
-    ``window_tokens``: the window (sliding) or the chunk (chunked); None for full attention.
+    ``window_tokens``: the window (sliding) or the chunk (chunked); None for full attention. ``keeping``: what
+    techniques change of that.
     """
 
     kind: AttentionKind
@@ -63,6 +71,7 @@ class Attention:
     v_head_dim: int
     matrices: tuple[Matrix, ...]
     window_tokens: int | None = None
+    keeping: Keeping = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class LatentAttention:
     index_num_heads: int = 0
     index_head_dim: int = 0
     index_key_bytes: int = 0
+    keeping: Keeping = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +129,29 @@ class Layer:
     """One decoder layer: a mixer, its feed-forward matrices (mlp, router, experts, shared experts), its norms.
 
     ``all_reduces``: how often tensor parallelism sums activations over the ranks (1 where attention and
-    feed-forward run in parallel on one input, else 2).
+    feed-forward run in parallel on one input, else 2). ``last_token_only``: of a prompt only the last token passes the
+    layer, as of the upper half of a decoder-decoder (YOCO, arXiv 2405.05254).
     """
 
     mixer: Mixer
     feed_forward: tuple[Matrix, ...]
     norm_parameters: int
     all_reduces: int = 2
+    last_token_only: bool = False
 
     @property
     def matrices(self) -> tuple[Matrix, ...]:
         """Every weight matrix of the layer."""
         return (*self.mixer.matrices, *self.feed_forward)
+
+    def named(self, operation: str) -> str:
+        """What the operation is called in this layer: one that few tokens pass is an operation of its own."""
+        return f"{operation} last" if self.last_token_only else operation
+
+    @property
+    def keeps_kv(self) -> bool:
+        """Whether the layer has a KV cache of its own."""
+        return not isinstance(self.mixer, StateMixer) and self.mixer.keeping.stores
 
 
 @dataclass(frozen=True)

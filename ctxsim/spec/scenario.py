@@ -16,15 +16,19 @@ from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
 from ctxsim.spec.calibration import Calibration
 from ctxsim.spec.calibration_choice import calibration_of, guesses
+from ctxsim.spec.decoding_checks import context_faults, decoding_faults, drafting_faults, reading_faults
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
+from ctxsim.spec.drafts import draft_model
 from ctxsim.spec.hardware import Hardware, load_hardware
 from ctxsim.spec.hardware_file import read_host
 from ctxsim.spec.model import ModelSpec
 from ctxsim.spec.models import load_model
 from ctxsim.spec.overrides import apply_overrides
 from ctxsim.spec.scenario_file import ScenarioFile
+from ctxsim.spec.scenario_stack import Stack, stacked
 from ctxsim.spec.serving import Deployment, PriceOverride, Run, Serving, Slo
+from ctxsim.spec.techniques import Applied
 from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
 from ctxsim.spec.written import as_file
@@ -51,12 +55,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a scenario's file calls its model, hardware and host: shipped names, or paths that can be opened."""
+    """What a scenario's file calls its model, hardware and host: shipped names, or paths that can be opened.
+
+    ``set_fields``: parts and names of the settings that its techniques have set.
+    """
 
     model: str
     hardware: str
     host: str | None
     calibration: str | None = None
+    set_fields: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,9 @@ class Scenario:
     ``workload``: a trace's path can be opened from the working directory. ``path``: where the scenario was read.
     ``warnings``: what is unusual about it but no fault. ``others``: further groups of replicas, each as a scenario of
     its own hardware and deployment; hardware, calibration, deployment and price are those of the first group.
-    ``calibration``: None at fidelity peak. ``document``: what it was resolved from, overrides included.
+    ``calibration``: None at fidelity peak. ``draft``: what drafts for the model, if anything. ``document``: what it
+    was resolved from, overrides included. ``techniques``: as they are written; model, serving and deployment have them
+    ``applied``.
     """
 
     name: str
@@ -76,7 +86,7 @@ class Scenario:
     calibration: Calibration | None
     deployment: Deployment
     serving: Serving
-    techniques: tuple[str, ...]
+    techniques: tuple[str, ...] = field(compare=False)
     workload: Workload
     slo: Slo
     price: Price
@@ -85,6 +95,8 @@ class Scenario:
     path: str = field(compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     others: tuple[Scenario, ...] = ()
+    applied: tuple[Applied, ...] = ()
+    draft: ModelSpec | None = None
     document: Document | None = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -153,18 +165,29 @@ def resolve_scenario(document: Document) -> Scenario:
     faults: list[Fault] = []
     file = _collect(faults, document, lambda: _with_trace_placed(validate(ScenarioFile, document), document))
     model = _load(faults, document, ("model",), load_model)
+    stack = stacked(file, model, document, faults) if file is not None and model is not None else None
+    if stack is not None:
+        file, model = stack.file, stack.model
     machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
-    if faults or file is None or model is None:
+    draft = None
+    if file is not None and model is not None:
+        make = partial(draft_model, file.serving, model)
+        draft = _collect(faults, document, make, ("serving", "speculation", "draft"))
+    if file is not None and draft is not None:
+        faults += [fault for m in machines for fault in drafting_faults(draft, m.deployment(file), document)]
+    if faults or stack is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
-    first, *others = (_scenario(file, model, machine, document) for machine in machines)
+    first, *others = (replace(_scenario(stack, machine, document), draft=draft) for machine in machines)
     return replace(first, others=tuple(others), document=document)
 
 
-def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document: Document) -> Scenario:
+def _scenario(stack: Stack, machine: _Machine, document: Document) -> Scenario:
     """The scenario of one group of replicas."""
     assert machine.hardware is not None
+    file, model = stack.file, stack.model
+    model_name = _placed(document, ("model",))
     return Scenario(
         name=file.name,
         model=model,
@@ -178,8 +201,9 @@ def _scenario(file: ScenarioFile, model: ModelSpec, machine: _Machine, document:
         slo=file.slo,
         price=_price(file.price, machine.hardware),
         run=file.run,
-        names=Names(_placed(document, ("model",)), machine.name, machine.host, file.calibration),
+        names=Names(model_name, machine.name, machine.host, file.calibration, stack.set_fields),
         path=document.path,
+        applied=stack.applied,
         warnings=(*checks.warnings_of(file.serving, model), *guesses(machine.hardware, machine.calibration)),
     )
 
@@ -191,6 +215,7 @@ def _cross_faults(
     faults = [*checks.support_faults(file, document), *checks.trace_faults(file.workload, document)]
     faults += checks.residency_faults(file, document)
     if model is not None:
+        faults += decoding_faults(file.serving, file.fidelity, model, document)
         faults += checks.length_faults(file.workload, _max_model_len(file.serving, model), document)
     for machine in machines:
         deployment, place = machine.deployment(file), ("deployment", *machine.place)
@@ -199,6 +224,9 @@ def _cross_faults(
         if machine.hardware is not None:
             faults += checks.hardware_faults(deployment, machine.hardware, document, place)
             faults += checks.format_faults(file.serving, machine.hardware, document)
+            if model is not None:
+                faults += context_faults(deployment, file.fidelity, model, machine.hardware, document)
+            faults += reading_faults(file.serving, machine.hardware, document)
             faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults
 
@@ -287,22 +315,17 @@ def _value(document: Document, loc: Loc) -> object:
 def _placed(document: Document, loc: Loc) -> str:
     """The name as it is, or the path as it can be opened from the working directory."""
     name = str(_value(document, loc))
-    return _beside(document, loc, name) if catalog.is_path(name) else name
+    return document.beside(loc, name) if catalog.is_path(name) else name
 
 
 def _placed_or_none(document: Document, loc: Loc) -> str | None:
     return None if _value(document, loc) is None else _placed(document, loc)
 
 
-def _beside(document: Document, loc: Loc, path: str) -> str:
-    """A path in a scenario: relative to the scenario's folder, or to the working directory when overridden."""
-    return path if document.origin(loc) is not None else str(Path(document.path).parent / path)
-
-
 def _with_trace_placed(file: ScenarioFile, document: Document) -> ScenarioFile:
     if not isinstance(file.workload, Trace):
         return file
-    trace = _beside(document, ("workload", "trace"), file.workload.trace)
+    trace = document.beside(("workload", "trace"), file.workload.trace)
     return file.model_copy(update={"workload": file.workload.model_copy(update={"trace": trace})})
 
 

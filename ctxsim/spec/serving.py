@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ctxsim.spec.quantity import Bytes, BytesOrAuto, Seconds, UsdPerByteS, UsdPerJoule, UsdPerS, Warmup
+from ctxsim.spec.speculation import EarlyExit, Speculation
 from ctxsim.spec.validation import FieldError, Spec
 from ctxsim.units import parse
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Dtype = Literal["bf16", "fp32", "fp8", "int8", "int4"]
+KvFormat = Literal["bf16", "fp32", "fp8", "int8", "int4", "int4_scale", "kivi2", "kvquant3", "wkvquant4"]
 Router = Literal["round_robin", "least_loaded", "session_affinity", "prefix_aware", "central_queue"]
 Scheduler = Literal["fcfs", "prefill_first", "decode_first", "shortest_prompt_first", "fair"]
+DecodeAttention = Literal["flash_attention_2", "flash_decoding", "lean_attention"]
 Residency = Literal["keep", "swap", "recompute", "cheapest", "clairvoyant"]
 
 
@@ -22,7 +25,7 @@ class ReplicaGroup(Spec):
     """Replicas of another kind beside a deployment's own, on nodes of their own.
 
     hardware: a name, or a path relative to the file; the scenario's, in its host, where there is none. host: puts the
-    accelerators into another host than that.
+    accelerators into another host than that. Contexts are divided over as many groups as in the deployment's own.
     """
 
     replicas: Count = 1
@@ -33,10 +36,15 @@ class ReplicaGroup(Spec):
 
 
 class Deployment(Spec):
-    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds."""
+    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds.
+
+    ``context_parallel``: tensor-parallel groups of a replica, which divide the tokens of its sequences; each has all
+    weights.
+    """
 
     replicas: Count = 1
     tensor_parallel: Count = 1
+    context_parallel: Count = 1
     pipeline_parallel: Count = 1
     expert_parallel: Count = 1
     accelerators_per_node: Count = 8
@@ -54,7 +62,12 @@ class Deployment(Spec):
     @property
     def accelerators(self) -> int:
         """Accelerators of all replicas together, those of further groups not counted."""
-        return self.replicas * self.tensor_parallel
+        return self.replicas * self.ranks
+
+    @property
+    def ranks(self) -> int:
+        """Accelerators of one replica."""
+        return self.tensor_parallel * self.context_parallel
 
     def of_group(self, group: ReplicaGroup) -> Deployment:
         """The deployment of one of the further groups on its own."""
@@ -74,7 +87,10 @@ class Serving(Spec):
     calibrated what the profile's link was measured to take. ``copy_descriptors_per_block``: pieces in which one block
     is copied; None: one for each layer that keeps KV, as in engines with one tensor a layer.
     ``copy_descriptors_per_copy``: pieces in which a copy is made however many blocks it has, as by an engine whose
-    sessions lie in one piece in each layer.
+    sessions lie in one piece in each layer. ``decode_attention``: the kernel that reads KV in decode, where that is to
+    count; None: all of the bandwidth at fidelity peak, the measured kernel at calibrated. ``speculation``:
+    several tokens a round of drafting and verifying. ``early_exit``: decoding tokens that leave the model before its
+    last layer.
     """
 
     gpu_memory_utilization: Ratio = 0.92
@@ -83,7 +99,7 @@ class Serving(Spec):
     max_num_batched_tokens: Count = 2048
     max_model_len: Count | None = None
     weight_dtype: Dtype = "bf16"
-    kv_dtype: Dtype = "bf16"
+    kv_dtype: KvFormat = "bf16"
     enable_prefix_caching: bool = True
     scheduler: Scheduler = "fcfs"
     residency: Residency = "swap"
@@ -97,6 +113,24 @@ class Serving(Spec):
     copy_descriptor_overhead: Seconds | None = None
     copy_descriptors_per_block: Count | None = None
     copy_descriptors_per_copy: Count | None = None
+    decode_attention: DecodeAttention | None = None
+    speculation: Speculation | None = None
+    early_exit: EarlyExit | None = None
+
+    @property
+    def drafting(self) -> Speculation | None:
+        """The speculation, where anything is drafted."""
+        return self.speculation if self.speculation is not None and self.speculation.draft_tokens else None
+
+    @property
+    def depth_ratio(self) -> float | None:
+        """The share of the layers that decoding tokens compute on average, where that is not all."""
+        return None if self.early_exit is None or self.early_exit.depth_ratio == 1 else self.early_exit.depth_ratio
+
+    @property
+    def decodes_apart(self) -> bool:
+        """Whether decoding tokens cost otherwise than prompts do, so that their kernels are told apart."""
+        return any(way is not None for way in (self.decode_attention, self.drafting, self.depth_ratio))
 
     @model_validator(mode="after")
     def _values_no_wider_than_weights(self) -> Serving:

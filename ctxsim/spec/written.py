@@ -25,6 +25,8 @@ def as_file(scenario: Scenario) -> dict[str, object]:
     """The scenario in the shape of its file, quantities as text that parses back to the same numbers."""
     parts = ("deployment", "serving", "workload", "slo", "run")
     written = {part: getattr(scenario, part).model_dump(mode="json", exclude_none=True) for part in parts}
+    for part, name in scenario.names.set_fields:
+        written[part].pop(name, None)
     if isinstance(scenario.workload, Trace):
         written["workload"]["trace"] = str(Path(scenario.workload.trace).resolve())
     written["deployment"]["groups"] = [_group(other) for other in scenario.others]
@@ -34,7 +36,7 @@ def as_file(scenario: Scenario) -> dict[str, object]:
         **_machine(scenario),
         "fidelity": scenario.fidelity,
         **_calibration(scenario),
-        "techniques": list(scenario.techniques),
+        "techniques": [_technique(written) for written in scenario.techniques],
         **written,
         "price": _prices(scenario),
     }
@@ -43,6 +45,11 @@ def as_file(scenario: Scenario) -> dict[str, object]:
 def _calibration(scenario: Scenario) -> dict[str, object]:
     name = scenario.names.calibration
     return {} if name is None else {"calibration": _name(name)}
+
+
+def _technique(written: str) -> str:
+    name, bracket, given = written.partition("(")
+    return _name(name) + bracket + given
 
 
 def _group(other: Scenario) -> dict[str, object]:

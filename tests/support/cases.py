@@ -12,6 +12,7 @@ from ctxsim.cost import CostModel, Law
 from ctxsim.cost.law import RooflineLaw
 from ctxsim.cost.operations import Operation, Rates
 from ctxsim.cost.shares import Division, peak_division
+from ctxsim.cost.speculation import Part
 from ctxsim.geometry import BatchTotals, KvLayout, Span
 from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
@@ -58,6 +59,14 @@ class StubCost:
     def division(self, batch: BatchTotals, decodes: BatchTotals) -> Division:
         """Seconds of an iteration: those that are for ``decodes``, and all."""
         return peak_division(self.operations, self.rates, self.scenario.serving.iteration_overhead, batch, decodes)
+
+    def parts(self, batch: BatchTotals) -> list[Part]:
+        """One pass."""
+        return [Part(self.operations, batch, None, 1.0)]
+
+    def compute_s(self, batch: BatchTotals) -> Any:
+        """Seconds of the FLOP of one pass."""
+        return sum(op.flop(batch) / op.flop_per_s for op in self.operations)
 
     def flop(self, batch: BatchTotals) -> Any:
         """FLOP of one pass."""

@@ -21,13 +21,16 @@ PAST = st.integers(0, 1000)
 sliding = st.builds(Span, st.just("sliding"), WINDOWS)
 chunked = st.builds(Span, st.just("chunked"), WINDOWS)
 topk = st.builds(Span, st.just("topk"), WINDOWS)
-any_span = st.one_of(st.just(Span("full")), sliding, chunked, topk)
+fixed = st.builds(Span, st.just("fixed"), WINDOWS)
+any_span = st.one_of(st.just(Span("full")), sliding, chunked, topk, fixed)
 
 
 def attended(span: Span, position: float) -> float:
     """Earlier tokens that a token at a position (a real number) attends to."""
     if span.kind == "full":
         return position
+    if span.kind == "fixed":
+        return position % span.tokens + position // span.tokens
     return position % span.tokens if span.kind == "chunked" else min(position, span.tokens)
 
 
@@ -40,13 +43,19 @@ def reached(span: Span, position: int) -> range:
     """Positions whose KV the token at a position reads or writes, its own among them (no selection)."""
     if span.kind == "full":
         return range(position + 1)
-    if span.kind == "chunked":
+    if span.kind in ("chunked", "fixed"):
         return range(position // span.tokens * span.tokens, position + 1)
     return range(max(0, position + 1 - span.tokens), position + 1)
 
 
+def abstractions(span: Span, position: int) -> range:
+    """Abstractions that the token at a position reads: below zero, so that they are none of the positions."""
+    return range(-(position // span.tokens), 0) if span.kind == "fixed" else range(0)
+
+
 def together(span: Span, new: int, past: int) -> set[int]:
-    return {row for position in range(past, past + new) for row in reached(span, position)}
+    positions = range(past, past + new)
+    return {row for x in positions for row in (*reached(span, x), *abstractions(span, x))}
 
 
 @given(any_span, NEW, PAST)
@@ -55,7 +64,7 @@ def test_pairs_are_the_integral_of_what_tokens_attend_to(span: Span, new: int, p
     assert span.pairs(new, past) == integral(span, new, past)
 
 
-@given(st.one_of(st.just(Span("full")), sliding, chunked), NEW, PAST)
+@given(st.one_of(st.just(Span("full")), sliding, chunked, fixed), NEW, PAST)
 @settings(max_examples=400, deadline=None)
 def test_touched_tokens_are_the_union_of_what_each_token_reaches(span: Span, new: int, past: int) -> None:
     assert span.touched(new, past) == len(together(span, new, past))
@@ -89,6 +98,7 @@ def test_a_whole_prompt_has_half_the_square_of_pairs() -> None:
     [
         (Span("full"), 9_999, 9_999),
         (Span("topk", 2_048), 9_999, 9_999),
+        (Span("fixed", 100), 9_999, 9_999),
         (Span("sliding", 4_096), 4_095, 4_095),
         (Span("sliding", 4_096), 9_999, 4_096),
         (Span("chunked", 8_192), 8_191, 8_191),
@@ -111,13 +121,17 @@ def test_a_run_is_affine_until_it_says(span: Span, new: int, past: int) -> None:
         assert extent.touched + k * extent.touched_growth == span.touched(new, past + k * new)
 
 
-@given(st.one_of(sliding, chunked, topk), PAST)
+@given(st.one_of(sliding, chunked, topk, fixed), PAST)
 @settings(max_examples=400, deadline=None)
 def test_a_decode_run_ends_no_earlier_than_it_must(span: Span, past: int) -> None:
     """The repetition after the last would break the line; a jump that stopped sooner would only cost events."""
     extent = span.extent(1, past)
     if extent.until == UNBOUNDED:
         assert span.kind != "chunked"
+        if span.kind == "fixed":
+            # Regions of one token: every step reads one abstraction more.
+            assert span.tokens == 1
+            return
         assert past >= span.tokens
         return
     k = extent.until
@@ -141,7 +155,9 @@ def test_a_kernel_of_one_phase_sees_nothing_of_the_other(span: Span, new: int, p
     assert blind.extent(new, past) == (0.0, 0.0, 0.0, 0.0, UNBOUNDED)
 
 
-@pytest.mark.parametrize("span", [Span("full"), Span("sliding", 100), Span("chunked", 64), Span("topk", 50)], ids=str)
+@pytest.mark.parametrize(
+    "span", [Span("full"), Span("sliding", 100), Span("chunked", 64), Span("topk", 50), Span("fixed", 64)], ids=str
+)
 def test_arrays_give_what_numbers_give(span: Span) -> None:
     past = np.arange(0, 400, 7)
     new = 33
@@ -149,6 +165,24 @@ def test_arrays_give_what_numbers_give(span: Span) -> None:
     touched = span.touched(new, past, np.minimum)
     assert pairs.tolist() == [span.pairs(new, int(p)) for p in past]
     assert touched.tolist() == [span.touched(new, int(p)) for p in past]
+
+
+@given(fixed, st.integers(1, 9), PAST)
+@settings(max_examples=100, deadline=None)
+def test_chunks_of_whole_regions_are_one_run(span: Span, regions: int, past: int) -> None:
+    assert span.extent(regions * span.tokens, past).until == UNBOUNDED
+
+
+@pytest.mark.parametrize("root", [64, 256, 1024])
+def test_regions_of_the_root_of_the_context_cost_its_power_of_three_halves(root: int) -> None:
+    """s^1.5 pairs where full attention has s^2 / 2: half a region on average, and half of all abstractions."""
+    assert Span("fixed", root).pairs(root**2, 0) == pytest.approx(root**3, rel=1 / root)
+
+
+@given(st.integers(1, 5_000))
+def test_one_region_is_full_attention(context: int) -> None:
+    assert Span("fixed", 5_000).pairs(context, 0) == Span("full").pairs(context, 0)
+    assert Span("fixed", 5_000).touched(context, 0) == context
 
 
 def spans_of_a_latent_model() -> Iterator[Span]:

@@ -57,7 +57,8 @@ def headline(analysis: Analysis) -> str:
     s = analysis.scenario
     machine = " and ".join(_machine(group) for group in s.fleet)
     formats = f"weights {s.serving.weight_dtype}, KV {s.serving.kv_dtype}"
-    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}, {fidelity(s)}"
+    stack = f", techniques {', '.join(s.techniques)}" if s.techniques else ""
+    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}{stack}, {fidelity(s)}"
 
 
 def fidelity(scenario: Scenario) -> str:
@@ -212,4 +213,4 @@ def _price(analysis: Analysis) -> Iterator[RenderableType]:
 
 
 def _machine(group: Scenario) -> str:
-    return f"{group.deployment.replicas} x {group.deployment.tensor_parallel} {group.hardware.name}"
+    return f"{group.deployment.replicas} x {group.deployment.ranks} {group.hardware.name}"

@@ -17,24 +17,29 @@ from ctxsim.cost.curves import (
 )
 from ctxsim.cost.curves.mixed import TILE_QUERIES
 from ctxsim.cost.weights import plain_bytes, plain_dtype
-from ctxsim.geometry import KV_DTYPES, ContextClass, Span
+from ctxsim.geometry import KV_DTYPES, PAGES, ContextClass, Read
 from ctxsim.spec.calibration import WINDOWED, Calibration, Family, Fit
 from ctxsim.spec.model import Attention
 from ctxsim.spec.scenario import Scenario
 
 
-def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index: int) -> Kernel | None:
-    """The kernel of one span of a class of layers; None where the calibration has no fit for it."""
-    mixer = c.mixer
+def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Read, index: int) -> Kernel | None:
+    """The kernel of one read of a class of layers; None where the calibration has no fit for it."""
+    mixer, span = c.mixer, read.span
+    if _unlike_any(c, read):
+        return None
     if not isinstance(mixer, Attention):
-        return module_kernel(scenario, bench, c, span, index)
+        return module_kernel(scenario, bench, c, read, index)
+    if span.kind == "fixed":
+        return None  # nobody has measured a kernel of regions and abstractions
     ranks, kv_dtype = scenario.deployment.tensor_parallel, scenario.serving.kv_dtype
-    heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
+    heads, kv_heads = -(-mixer.num_heads // ranks), -(-mixer.num_kv_heads // ranks)
     head_dim = (mixer.qk_head_dim + mixer.v_head_dim) / 2
     name = attention_name(c, span)
-    window = span.tokens if span.kind == "sliding" else None
+    # What is left of a context after others went is read as a whole, however many tokens that are.
+    window = span.tokens if span.kind == "sliding" and mixer.kind == "sliding" else None
     plain = plain_dtype(scenario.serving.weight_dtype)
-    serial = _serial_kernel(bench, c, span, index, kv_dtype)
+    serial = _serial_kernel(bench, c, read, index, kv_dtype)
     if serial is not None:
         return serial
     if span.phase == "decode":
@@ -44,6 +49,7 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Sp
 
         def decode_s(sequences: float, context: float) -> float:
             """A window that is not yet full is attention to the whole context."""
+            context *= read.touched_ratio
             fit = whole if window is None or context < window else filled
             assert fit is not None
             seconds = decode_attention_s(
@@ -56,7 +62,7 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Sp
 
         def beside_s(sequences: float, tiles: float, context: float) -> float:
             assert mixed is not None
-            chunk, context = tiles * TILE_QUERIES, max(1.0, context)
+            chunk, context = tiles * TILE_QUERIES, max(1.0, context * read.touched_ratio)
             seconds = mixed_attention_s(
                 bench.device, mixed, sequences, context, chunk, heads, kv_heads, head_dim, value_bytes
             )
@@ -73,9 +79,16 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Sp
     return None if fit is None else prefill_kernel(name, index, span, prefill_s)
 
 
-def _serial_kernel(bench: Bench, c: ContextClass, span: Span, index: int, dtype: str) -> Kernel | None:
+def _unlike_any(c: ContextClass, read: Read) -> bool:
+    """Whether such reads were never measured: of selected tokens and their summaries, of one query to all of a prompt's
+    tokens, of some of the queries."""
+    picks = c.name == PAGES or (read.span.kind == "topk" and c.mixer.keeping.selection is not None)
+    return picks or read.last_query or c.mixer.keeping.query_ratio != 1.0
+
+
+def _serial_kernel(bench: Bench, c: ContextClass, read: Read, index: int, dtype: str) -> Kernel | None:
     """Attention that is called sequence by sequence on one device, where that was measured."""
-    mixer = c.mixer
+    mixer, span = c.mixer, read.span
     assert isinstance(mixer, Attention)
     head_dim = mixer.qk_head_dim
     family: Family = "serial_decode" if span.phase == "decode" else "masked_prefill"
@@ -85,7 +98,7 @@ def _serial_kernel(bench: Bench, c: ContextClass, span: Span, index: int, dtype:
     run_s = c.layers * fit.scale
 
     def decode_s(sequences: float, context: float) -> float:
-        shape = (sequences, max(1.0, context), mixer.num_heads, mixer.num_kv_heads, head_dim)
+        shape = (sequences, max(1.0, context * read.touched_ratio), mixer.num_heads, mixer.num_kv_heads, head_dim)
         return run_s * float(serial_decode_s(bench.device, fit, dtype, *shape))
 
     def prefill_s(chunks: float, new: float, past: float) -> float:

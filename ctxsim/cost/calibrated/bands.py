@@ -163,7 +163,8 @@ def _attention(scenario: Scenario, mixer: Attention, chunk: int, context_tokens:
     heads, kv_heads = mixer.num_heads // ranks, max(1, mixer.num_kv_heads // ranks)
     shape = {"heads": heads, "kv_heads": kv_heads, "head_dim": mixer.qk_head_dim}
     window = mixer.window_tokens if mixer.kind == "sliding" else None
-    reach = context_tokens if window is None else min(context_tokens, window)
+    limits = [tokens for tokens in (window, mixer.keeping.tokens) if tokens is not None]
+    reach = min(context_tokens * mixer.keeping.ratio, *limits) if limits else context_tokens * mixer.keeping.ratio
     past_tokens = max(0, context_tokens - chunk)
     prompt = {"new_tokens": chunk, "past_tokens": past_tokens, "context_tokens": past_tokens + chunk}
     seen = min(past_tokens, window or past_tokens)

@@ -14,6 +14,7 @@ from ctxsim.cost.calibrated.products import RankProduct, rank_products
 from ctxsim.cost.calibrated.small import priced_small_kernels
 from ctxsim.cost.calibrated.states import priced_states
 from ctxsim.cost.calibrated.tariffs import Priced, Tariff
+from ctxsim.cost.compiling import reductions_of
 from ctxsim.cost.curves import all_reduce_s, gemm_s, host_s, packed_gemm_s
 from ctxsim.cost.weights import plain_bytes, plain_dtype
 from ctxsim.geometry import ContextClass
@@ -45,8 +46,8 @@ def priced_kernels(scenario: Scenario, bench: Bench, classes: tuple[ContextClass
     kernels: list[Kernel] = []
     index = 0
     for c in classes:
-        for span in c.spans:
-            kernel = attention_kernel(scenario, bench, c, span, index)
+        for read in c.reads:
+            kernel = attention_kernel(scenario, bench, c, read, index)
             kernels += [] if kernel is None else [kernel]
             index += 1
     return kernels
@@ -64,7 +65,8 @@ def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
 
 def _product_s(bench: Bench, fit: Fit, dtype: str, product: RankProduct, rows: int) -> float:
     form = packed_gemm_s if fit.family == "packed_gemm" else gemm_s
-    return fit.scale * float(form(bench.device, fit, dtype, rows, product.outputs, product.inputs))
+    multiplied = rows if product.token_ratio == 1.0 else max(1, round(rows * product.token_ratio))
+    return fit.scale * float(form(bench.device, fit, dtype, multiplied, product.outputs, product.inputs))
 
 
 def product_fit(calibration: Calibration, dtype: str) -> Fit | None:
@@ -79,14 +81,14 @@ def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     fits = [fit for name in names if (fit := bench.calibration.fit("all_reduce", name)) is not None]
     if ranks == 1 or not fits or bench.device.link_bytes_per_s is None:
         return
-    reductions = sum(layer.all_reduces * number for layer, number in model.layer_counts.items() if layer.matrices)
 
     def price(tokens: int) -> float:
         sent = tokens * model.hidden_size * plain_bytes(scenario.serving.weight_dtype)
         usable = [fit for fit in fits if fit.variant != "custom" or sent <= CUSTOM_MOST_BYTES] or fits
         return min(fit.scale * float(all_reduce_s(bench.device, fit, sent, ranks)) for fit in usable)
 
-    yield Tariff("all_reduce", "all_reduce", "tokens", reductions, price)
+    for name, (reductions, last_token_only) in reductions_of(model).items():
+        yield Tariff(name, "all_reduce", "sequences" if last_token_only else "tokens", reductions, price)
 
 
 def _host(bench: Bench) -> Iterator[Tariff]:

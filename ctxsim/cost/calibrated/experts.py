@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ctxsim.cost.calibrated.bench import Bench
+from ctxsim.cost.calibrated.products import Per
 from ctxsim.cost.calibrated.tariffs import Tariff
 from ctxsim.cost.curves import experts_s
 from ctxsim.cost.curves.experts import EXPERT_FORMATS
@@ -24,7 +25,9 @@ def priced_experts(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
         for matrix in routed_experts(layer.feed_forward):
             fit = experts_fit(bench.calibration, scenario.serving.weight_dtype, matrix)
             if fit is not None:
-                yield Tariff("experts", "experts", "tokens", number, partial(_experts_s, bench, fit, matrix, ranks))
+                per: Per = "sequences" if layer.last_token_only else "tokens"
+                price = partial(_experts_s, bench, fit, matrix, ranks)
+                yield Tariff(layer.named("experts"), "experts", per, number, price)
 
 
 def routed_experts(feed_forward: tuple[Matrix, ...]) -> Iterator[Matrix]:

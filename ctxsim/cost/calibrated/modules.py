@@ -24,7 +24,7 @@ from ctxsim.cost.curves.latent import (
 )
 from ctxsim.cost.curves.sparse import sparse_core_s, sparse_index_s
 from ctxsim.cost.weights import copies
-from ctxsim.geometry import KV_DTYPES, ContextClass, Span
+from ctxsim.geometry import KV_DTYPES, ContextClass, Read
 from ctxsim.spec.calibration import Calibration, Fit
 from ctxsim.spec.model import LatentAttention
 from ctxsim.spec.scenario import Scenario
@@ -45,8 +45,11 @@ def module_fits(
 ) -> ModuleFits | None:
     """The fits of a mixer in these formats of latent rows and weights; None unless both phases have one.
 
-    Attention without its module was measured in bf16 weights alone, and of these is the up-projection only.
+    Attention without its module was measured in bf16 weights alone, and of these is the up-projection only. Prompts
+    that read a window of latent rows were not measured.
     """
+    if mixer.keeping.windowed_prompts:
+        return None
     if mixer.index_topk is not None:
         formats = f"{kv_dtype}-{weight_dtype}"
         prefill = calibration.fit("sparse_attention", f"prefill-{formats}")
@@ -73,9 +76,9 @@ def priced_modules(scenario: Scenario, bench: Bench) -> Iterator[PhasedTariff]:
             yield PhasedTariff("attention module", number, price, _included(mixer, fits))
 
 
-def module_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span, index: int) -> Kernel | None:
-    """The kernel of one span of latent attention, where the calibration has the fits."""
-    serving, mixer = scenario.serving, c.mixer
+def module_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Read, index: int) -> Kernel | None:
+    """The kernel of one read of latent attention, where the calibration has the fits."""
+    serving, mixer, span = scenario.serving, c.mixer, read.span
     assert isinstance(mixer, LatentAttention)
     fits = module_fits(bench.calibration, mixer, serving.kv_dtype, serving.weight_dtype)
     if fits is None:
@@ -84,7 +87,8 @@ def module_kernel(scenario: Scenario, bench: Bench, c: ContextClass, span: Span,
     name, value_bytes = attention_name(c, span), KV_DTYPES[serving.kv_dtype].bytes_per_value(mixer.kv_lora_rank)
     of_rank = _RankKernel(bench, mixer, fits, mixer.num_heads // ranks, value_bytes, c.name == "index", ranks)
     if span.phase == "decode":
-        return decode_kernel(name, index, lambda batch, context: c.layers * of_rank.decode_s(batch, context))
+        kept = read.touched_ratio
+        return decode_kernel(name, index, lambda batch, context: c.layers * of_rank.decode_s(batch, context * kept))
     return prefill_kernel(name, index, span, lambda *sizes: c.layers * of_rank.prefill_s(*sizes))
 
 

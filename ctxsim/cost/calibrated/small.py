@@ -49,11 +49,11 @@ class Small:
             price = partial(_moved_s, self.bench, fit, plain_bytes(self.dtype) * values)
             yield Tariff(operation, "elementwise", per, runs, price)
 
-    def norms(self, runs: int, width: int) -> Iterator[Tariff]:
+    def norms(self, runs: int, width: int, per: Per = "tokens") -> Iterator[Tariff]:
         """Norms and residual sums: one kernel, or two where sums were measured on their own, and norms without."""
         apart = self.fit("add") is not None
-        yield from self.moved("norms", "norm", runs, (LONE_NORM_PASSES if apart else PASSES["norm"]) * width)
-        yield from self.moved("norms", "add", runs, ADD_PASSES * width)
+        yield from self.moved("norms", "norm", runs, (LONE_NORM_PASSES if apart else PASSES["norm"]) * width, per)
+        yield from self.moved("norms", "add", runs, ADD_PASSES * width, per)
 
 
 def priced_small_kernels(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
@@ -64,9 +64,10 @@ def priced_small_kernels(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
         yield from small.moved("embedding", "embedding", 1, PASSES["embedding"] * model.hidden_size)
         yield from small.norms(1, model.hidden_size)
     for layer, number in model.layer_counts.items():
-        yield from small.norms(NORMS * number, model.hidden_size)
+        per: Per = "sequences" if layer.last_token_only else "tokens"
+        yield from small.norms(NORMS * number, model.hidden_size, per)
         for operation, values in _by_rank(layer, ranks).items():
-            yield from small.moved(operation, operation, number, values)
+            yield from small.moved(operation, operation, number, values, per)
     yield from small.moved("sampling", "sampling", 1, PASSES["sampling"] * model.vocab_size, "sequences")
 
 
@@ -75,7 +76,7 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
     values: dict[str, float] = {}
     if isinstance(layer.mixer, Attention):
         mixer = layer.mixer
-        kv_heads = max(1, mixer.num_kv_heads / ranks)
+        kv_heads = max(1, mixer.num_kv_heads / ranks) if mixer.keeping.stores else 0
         values["rotary"] = PASSES["rotary"] * (mixer.num_heads / ranks + kv_heads) * mixer.qk_head_dim
         values["kv_store"] = PASSES["kv_store"] * kv_heads * (mixer.qk_head_dim + mixer.v_head_dim)
     dense = (m for m in layer.feed_forward if m.products and m.experts == 1 and m.operation != "router")

@@ -1,0 +1,67 @@
+"""What techniques change, and how: a model, its serving and its deployment, each a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, Mixer, ModelSpec, StateMixer
+from ctxsim.spec.serving import Deployment, Serving
+
+GLOBAL_KV = "global_kv"
+"""The projection of a KV that the upper half of a decoder-decoder reads."""
+
+
+class RefusalError(Exception):
+    """A technique that cannot be applied; the message says why and what would do."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and how it is served, as far as techniques have changed it.
+
+    ``claimed``: by what was changed, the technique that did.
+    """
+
+    model: ModelSpec
+    serving: Serving
+    deployment: Deployment
+    claimed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def longest_tokens(self) -> int:
+        """The longest context that is served: what bounds as many tokens, or more, changes nothing."""
+        return self.serving.max_model_len or self.model.max_context_tokens
+
+    def with_layers(self, change: Callable[[Layer], Layer]) -> Subject:
+        """Every layer changed; equal layers stay equal objects."""
+        done: dict[Layer, Layer] = {}
+        for layer in self.model.layers:
+            if layer not in done:
+                done[layer] = change(layer)
+        return self.with_stack(tuple(done[layer] for layer in self.model.layers))
+
+    def with_stack(self, layers: tuple[Layer, ...]) -> Subject:
+        """These layers in place of the model's; the same subject where they are equal."""
+        return self if layers == self.model.layers else replace(self, model=replace(self.model, layers=layers))
+
+
+def keeps_all(mixer: Mixer) -> bool:
+    """Whether a layer reads all of the context that is there: full or latent attention."""
+    return isinstance(mixer, LatentAttention) or (isinstance(mixer, Attention) and mixer.kind == "full")
+
+
+def keeps_whole(mixer: Mixer) -> bool:
+    """Whether a layer keeps, in decode, what its kind has it read; a share or a window of it is not the whole."""
+    return keeps_all(mixer) and not isinstance(mixer, StateMixer) and mixer.keeping.tokens is None
+
+
+def is_kv_projection(matrix: Matrix) -> bool:
+    """Whether these are weights of K and V of softmax attention: they are cut by KV heads."""
+    return matrix.operation in ("qkv", GLOBAL_KV) and matrix.max_shards is not None
+
+
+def refuse_unless(holds: bool, why: str) -> None:
+    """Raises RefusalError with that reason unless it holds."""
+    if not holds:
+        raise RefusalError(why)
