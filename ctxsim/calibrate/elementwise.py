@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from ctxsim.calibrate.form import Form
@@ -12,7 +14,7 @@ from ctxsim.spec.calibration import Fit
 
 
 def _seconds(device: Device, fit: Fit, rows: pd.DataFrame) -> Array:
-    return elementwise_s(device, fit, rows["moved_bytes"].to_numpy(float))
+    return elementwise_s(device, fit, *(rows[name].to_numpy(float) for name in ("moved_bytes", "m")))
 
 
 FORM = Form(
@@ -24,3 +26,5 @@ FORM = Form(
     left_out="decades of bytes moved",
     grown="moved_bytes",
 )
+ON_CPU = replace(FORM, starts=(*FORM.starts, Start("lone_launch_s", 4e-6, 1e-7, 1e-4)))
+"""One row comes after a product that leaves the caches as they are."""

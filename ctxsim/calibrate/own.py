@@ -53,9 +53,10 @@ def own_plan(hardware: str, files: Sequence[OwnFile]) -> tuple[Plan, list[str]]:
     Raises SpecError for an unknown profile, and where nothing can be fitted.
     """
     profile = load_hardware(hardware)
+    kind = str(files[0].meta["kind"])
     parts, too_few = [], []
     for (family, variant), rows in joined([_frame(file) for file in files]).groupby(["family", "variant"]):
-        form, found = _form(str(family), str(variant), profile.host_link_bytes_per_s), framed(rows)
+        form, found = _form(str(family), str(variant), profile.host_link_bytes_per_s, kind), framed(rows)
         why_not = _too_few(form, Device.of(profile), found)
         if why_not:
             too_few.append(f"{family} {variant}: no fit, {why_not}")
@@ -86,11 +87,12 @@ def _too_few(form: Form, device: Device, rows: pd.DataFrame) -> str:
     return ""
 
 
-def _form(family: str, variant: str, link_bytes_per_s: float) -> Form:
+def _form(family: str, variant: str, link_bytes_per_s: float, kind: str) -> Form:
     forms = {
         "gemm": GEMM if variant in ("bf16", "fp32") else gemm.QUANTIZED, "packed_gemm": packed.FORM,
         "decode_attention": decode.FORM, "prefill_attention": prefill.FORM, "serial_decode": serial.DECODE,
-        "masked_prefill": serial.PREFILL, "elementwise": elementwise.FORM, "all_reduce": collective.NCCL,
+        "masked_prefill": serial.PREFILL, "all_reduce": collective.NCCL,
+        "elementwise": elementwise.ON_CPU if kind == "cpu" else elementwise.FORM,
         "copy": copy.form_of(link_bytes_per_s), "host": host.FORM,
     }  # fmt: skip
     return forms[family]

@@ -69,8 +69,8 @@ def test_as_json_a_wrong_command_line_is_an_error_too(case: str) -> None:
 def test_all_faults_of_a_file_are_reported_at_once() -> None:
     outcome = ctxsim("analyze", "several.yaml", "--set", "serving.kv_dtype=fp7")
     assert outcome.err.splitlines() == [
-        '--set serving.kv_dtype=fp7: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, found "fp7"; '
-        'did you mean "fp8"?',
+        "--set serving.kv_dtype=fp7: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, int4_scale, "
+        'kivi2, kvquant3, wkvquant4, found "fp7"; did you mean "fp8"?',
         'several.yaml:9:34: workload.arrival.rate: expected a rate of arrivals, found "s", which is a duration; '
         'did you mean "/s"?',
         'several.yaml:10:17: workload.num_requests: expected a whole number, found "ten"',

@@ -48,7 +48,7 @@ def made(family, coefficients):
 
 def line_rows(noise=0.0, launch_s=3e-6, ratio=0.4):
     moved = np.geomspace(1e4, 1e9, 120)
-    seconds = elementwise_s(DEVICE, made("elementwise", {"launch_s": launch_s, "hbm_ratio": ratio}), moved)
+    seconds = elementwise_s(DEVICE, made("elementwise", {"launch_s": launch_s, "hbm_ratio": ratio}), moved, 8)
     wobble = np.exp(noise * np.sin(np.arange(120) * 7.3))
     rows = pd.DataFrame({"moved_bytes": moved, "seconds": seconds * wobble})
     return framed(rows, family="elementwise", variant="bf16")

@@ -102,7 +102,7 @@ def test_everything_measured_of_the_rtx_pro_6000_has_a_price() -> None:
     assert cost.unpriced == ()
     assert sampling is not None
     seconds = {row.name: row.seconds for row in cost.breakdown(cost.batch(1, 1000, sequences=8))}
-    assert seconds["sampling"] == elementwise_s(Device.of(of.hardware), sampling, 8 * 128_256 * 2)
+    assert seconds["sampling"] == elementwise_s(Device.of(of.hardware), sampling, 8 * 128_256 * 2, 8)
 
 
 def test_kernels_of_the_other_phase_take_no_time() -> None:

@@ -183,7 +183,7 @@ def test_norms_without_their_sums_leave_these_to_a_kernel_of_their_own() -> None
     both = with_fits(of, replace(norm, variant="add"))
     device = Device.of(of.hardware)
     for one, passes in ((of, (4,)), (replace(of, calibration=both), (2, 3))):
-        each_s = sum(float(elementwise_s(device, norm, n * 100 * 4096 * 2)) for n in passes)
+        each_s = sum(float(elementwise_s(device, norm, n * 100 * 4096 * 2, 100)) for n in passes)
         assert seconds_of(CostModel(one), CostModel(one).batch(100, 0))["norms"] == pytest.approx(65 * each_s)
 
 
@@ -193,7 +193,7 @@ def test_keys_and_values_are_stored_where_that_was_measured_apart() -> None:
     rotary = fit("elementwise", "rotary")
     stored = with_fits(of, replace(rotary, variant="kv_store"))
     cost = CostModel(replace(of, calibration=stored))
-    each_s = elementwise_s(Device.of(of.hardware), rotary, 2 * 2 * 8 * 128 * 2 * 100)
+    each_s = elementwise_s(Device.of(of.hardware), rotary, 2 * 2 * 8 * 128 * 2 * 100, 100)
     assert seconds_of(cost, cost.batch(100, 0))["kv_store"] == pytest.approx(32 * float(each_s))
 
 

@@ -123,4 +123,12 @@ def test_fp32_doubles_what_moves_in_the_forms_of_accelerators() -> None:
 def test_small_kernels_of_bf16_have_plain_names() -> None:
     assert [small_variant("norm", dtype) for dtype in ("bf16", "fp32")] == ["norm", "norm-fp32"]
     small = Fit("elementwise", "norm", (("launch_s", 1e-6), ("hbm_ratio", 0.5)), (), 0.0, 0.0)
-    assert elementwise_s(CPU, small, 10e9) == pytest.approx(1e-6 + 1.0)
+    assert elementwise_s(CPU, small, 10e9, 1) == pytest.approx(1e-6 + 1.0)
+
+
+def test_a_lone_row_has_a_launch_of_its_own() -> None:
+    launches = (("launch_s", 4e-5), ("lone_launch_s", 9e-6), ("hbm_ratio", 0.5))
+    small = Fit("elementwise", "norm", launches, (), 0.0, 0.0)
+    one, two = elementwise_s(CPU, small, np.array([8192.0, 16384.0]), np.array([1, 2]))
+    moved_s = 8192 / (0.5 * CPU.hbm_bytes_per_s)
+    assert (one, two) == pytest.approx((9e-6 + moved_s, 4e-5 + 2 * moved_s))

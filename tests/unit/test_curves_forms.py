@@ -91,7 +91,7 @@ CALLS = {
     "prefill_attention": (prefill_attention_s, (2, 3000, 5000, 32, 8, 128)),
     "mixed_attention": (mixed_attention_s, (8, 8000, 512, 32, 8, 128)),
     "all_reduce": (all_reduce_s, (3e6, 4)),
-    "elementwise": (elementwise_s, (1e6,)),
+    "elementwise": (elementwise_s, (1e6, 8)),
     "latent_decode": (latent_decode_s, (8, 8000, 64, 512, 64, 1e8)),
     "latent_prefill": (latent_prefill_s, (2, 3000, 500, 64, 192, 128, 1e8)),
     "sparse_attention": (sparse_attention_s, (2, 500, 9000, 64, 2048, 512, 64, 64, 128, 1e8)),
@@ -240,7 +240,7 @@ def test_all_reduce_takes_the_fastest_protocol():
 
 
 def test_elementwise_and_host_are_lines():
-    assert elementwise_s(DEVICE, fit("elementwise"), 1e9) == pytest.approx(2e-6 + 1e-3)
+    assert elementwise_s(DEVICE, fit("elementwise"), 1e9, 4096) == pytest.approx(2e-6 + 1e-3)
     assert host_s(fit("host"), np.array([0, 100])) == pytest.approx([1e-3, 3e-3])
 
 

@@ -78,7 +78,8 @@ def test_shipped_calibrations_are_whole(name: str) -> None:
     assert {fit.family for fit in file.fits} >= NEEDED.get(name, {"gemm", "all_reduce"})
     for fit in file.fits:
         assert fit.rows > 0
-        assert 0 < fit.spread_ratio < 1
+        # Small kernels of a format that a CPU is slow in may be off by their own time; nothing else is.
+        assert 0 < fit.spread_ratio < (1.5 if fit.family == "elementwise" else 1)
         assert all(c.error is None or c.error >= 0 for c in fit.coefficients.values())
     assert calibration_text(file) == calibration_text(read_calibration(name))
     assert load_calibration(name).variants("packed_gemm" if name.startswith("cpu") else "gemm")

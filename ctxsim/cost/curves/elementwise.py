@@ -2,7 +2,9 @@
 
 seconds = launch + bytes / (hbm_ratio x bandwidth)
 
-Coefficients: ``launch_s`` seconds; ``hbm_ratio`` share of HBM bandwidth (above 1 where on-chip cache serves).
+Coefficients: ``launch_s`` seconds; ``hbm_ratio`` share of HBM bandwidth (above 1 where on-chip cache serves). A CPU's
+have ``lone_launch_s`` too, in place of ``launch_s`` where there is one row: products of several rows leave the caches
+so full that what follows comes from memory, code included.
 """
 
 from __future__ import annotations
@@ -31,8 +33,11 @@ def small_variant(kernel: str, dtype: str) -> str:
     return kernel if dtype == "bf16" else f"{kernel}-{dtype}"
 
 
-def elementwise_s(device: Device, fit: Fit, moved_bytes: Sizes) -> Seconds:
-    """Seconds of an operation that reads and writes ``moved_bytes`` together."""
+def elementwise_s(device: Device, fit: Fit, moved_bytes: Sizes, rows: Sizes) -> Seconds:
+    """Seconds of an operation on so many rows that reads and writes ``moved_bytes`` together."""
     moved = np.asarray(moved_bytes, float)
-    seconds = fit["launch_s"] + moved / (fit["hbm_ratio"] * device.hbm_bytes_per_s)
+    lone_launch_s = dict(fit.coefficients).get("lone_launch_s", fit["launch_s"])
+    seconds = np.where(np.equal(rows, 1), lone_launch_s, fit["launch_s"]) + moved / (
+        fit["hbm_ratio"] * device.hbm_bytes_per_s
+    )
     return np.asarray(seconds * np.exp(log_ratio(fit, moved_bytes=moved)), float)[()]
