@@ -6,7 +6,7 @@ Usage: python benchmarks/economics.py [-o DIR] writes economics.md and economics
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maps import compared, curves, four, full, idle, origin
@@ -46,6 +46,7 @@ def closed_form(nodes: Sequence[Node]) -> dict[str, str]:
         "curves": listed(curves.findings(nodes)),
         "costs": curves.costs(nodes),
         "slopes": curves.slopes(nodes),
+        "least_price_slope": plain(curves.least_price_slope(nodes)),
         "idle": listed(idle.findings(nodes)),
         "break_evens": idle.break_evens(nodes),
         "choices": idle.choices(nodes),
@@ -63,12 +64,12 @@ def simulated() -> dict[str, str]:
     return {"found_by_simulation": listed(full.found_by_simulation(found)), "simulated": full.simulated(found)}
 
 
-def page(nodes: Sequence[Node], by_simulation: dict[str, str]) -> str:
-    """The whole page."""
+def page(nodes: Sequence[Node], slow: Mapping[str, str]) -> str:
+    """The whole page; slow: what takes minutes, by name."""
     example = next((node for node in nodes if (node.model, node.hardware) == EXAMPLE), nodes[0])
     text = PAGE.read_text(encoding="utf-8")
     shown = {"example": example.name, "command": command(example, LONG)}
-    return text.format(**closed_form(nodes), **by_simulation, **shown)
+    return text.format(**closed_form(nodes), **slow, **shown)
 
 
 def main() -> None:
@@ -77,7 +78,8 @@ def main() -> None:
     out = parser.parse_args().out
     nodes = nodes_of(MODELS, list(MACHINES))
     draw([node for node in nodes if node.hardware == DRAWN], out / "economics.svg")
-    (out / "economics.md").write_text(page(nodes, simulated()), encoding="utf-8")
+    slow = simulated()
+    (out / "economics.md").write_text(page(nodes, slow), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -125,3 +125,14 @@ def bold(value: float | str | None) -> str:
 def extremes(nodes: Sequence[Node], value: Callable[[Node], float]) -> tuple[Node, Node]:
     """The ones with the least and the most of it."""
     return min(nodes, key=value), max(nodes, key=value)
+
+
+def spread(
+    nodes: Sequence[Node], value: Callable[[Node], float], told: Callable[[float], str] = plain, unit: str = ""
+) -> str:
+    """From the least to the most of it, as tables have both, and where they are; or that it is the same everywhere."""
+    least, most = extremes(nodes, value)
+    low, high = told(value(least)), told(value(most))
+    if low == high:
+        return f"{bold(low)}{unit} everywhere"
+    return f"{bold(low)}{unit} ({least.name}) to {bold(high)}{unit} ({most.name})"

@@ -12,7 +12,7 @@ from ctxsim.cost import CostModel
 from ctxsim.explore.explain import Explanation, explain
 from ctxsim.spec.scenario import load_scenario
 from ctxsim.units import SECONDS_PER_HOUR, tokens
-from maps.cells import BASE, HELD, LONG, SHORT, TURNS_TOKENS, Node, bold, by_model, extremes
+from maps.cells import BASE, HELD, LONG, SHORT, TURNS_TOKENS, Node, bold, by_model, spread
 from maps.origin import explained, percent
 
 GIGABYTE, TERA = 1e9, 1e12
@@ -121,9 +121,9 @@ def calibrated_findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence."""
     known = {node: found for node in nodes if (found := _calibrated(node)) is not None}
     if known:
-        least, most = extremes(list(known), lambda node: _slower(node, known[node]))
-        low, high = (f"{bold(_slower(node, known[node]))} ({node.name})" for node in (least, most))
+        ratios = spread(list(known), lambda node: _slower(node, known[node]))
+        kv = spread(list(known), lambda node: known[node].cause_ratio("kv_bytes") or 0.0, percent, " %")
         yield (
-            f"At calibrated times a session of {CALIBRATED_AT.upper()} costs {low} to {high} times what it costs at "
-            f"peak: read ratios and shares here, not dollars."
+            f"At calibrated times a session of {CALIBRATED_AT.upper()} costs {ratios} times what it costs at peak, and "
+            f"KV bytes are {kv} of its extra over 4K: take dollars here as lower bounds."
         )

@@ -10,9 +10,9 @@ from shown import plain
 from ctxsim.explore.cost_curve import CostPoint, cost_curve
 from ctxsim.spec.scenario import scenario_document
 from ctxsim.units import tokens
-from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, held
+from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, held, spread
 
-CONTEXTS = (SHORT, "50k", "128k", "400k", LONG)
+CONTEXTS = (SHORT, "50k", "128k", LONG)
 ENDS = ("50k", LONG)
 CENTS = 100.0
 
@@ -56,6 +56,11 @@ def slope(node: Node, context: str, name: str) -> float:
     return _points(node)[context].elasticities.get(name) or 0.0
 
 
+def least_price_slope(nodes: Sequence[Node]) -> float:
+    """The least elasticity to the accelerator's price; what is missing to 1 is the price of host memory."""
+    return min(slope(node, context, "accelerator_usd_per_s") for context in ENDS for node in held(nodes, context))
+
+
 def costs(nodes: Sequence[Node]) -> str:
     """Dollars of a session, and cents of a thousand tokens more."""
 
@@ -79,19 +84,11 @@ def slopes(nodes: Sequence[Node]) -> str:
 def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
     longest = list(held(nodes, LONG))
-    yield _range(nodes, SHORT)
-    yield _range(longest, LONG)
+    yield f"A session of 4K costs {spread(nodes, lambda node: usd(node, SHORT), unit=' USD')}."
+    yield f"A session of 1M costs {spread(longest, lambda node: usd(node, LONG), unit=' USD')}."
     yield _cheapest(longest)
     yield _margins(longest)
     yield _follows(longest)
-
-
-def _range(nodes: Sequence[Node], context: str) -> str:
-    least, most = extremes(nodes, lambda node: usd(node, context))
-    return (
-        f"A session of {context.upper()} costs {bold(usd(least, context))} USD ({least.name}) to "
-        f"{bold(usd(most, context))} USD ({most.name})."
-    )
 
 
 def _cheapest(nodes: Sequence[Node]) -> str:

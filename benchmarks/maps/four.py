@@ -9,7 +9,7 @@ from typing import Any
 from shown import plain
 
 from ctxsim.analysis import analyze
-from maps.cells import LONG, SHORT, Node, bold, by_model, extremes, held
+from maps.cells import LONG, SHORT, Node, by_model, held, spread
 
 CONTEXTS = (SHORT, "50k", "100k", LONG)
 AWAY = ("100k", LONG)
@@ -54,6 +54,4 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
 
 
 def _range(nodes: Sequence[Node], context: str, key: str) -> str:
-    least, most = extremes(nodes, lambda node: away(node, context, key))
-    low, high = (f"{bold(away(node, context, key))} ({node.name})" for node in (least, most))
-    return f"{low} to {high} at {context.upper()}"
+    return f"{spread(nodes, lambda node: away(node, context, key))} at {context.upper()}"

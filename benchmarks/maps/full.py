@@ -10,11 +10,11 @@ from shown import plain, table
 from ctxsim.analysis import fleet_working_set
 from ctxsim.explore.cliff import Cliff, cliff
 from ctxsim.spec.scenario import load_scenario
-from maps.cells import BASE, LONG, Node, bold, by_model, extremes, held
+from maps.cells import BASE, LONG, Node, by_model, held, spread
 
 CONTEXTS = ("50k", LONG)
 
-MOST_SHOWN = 1.3
+MOST_SHOWN = 1.05
 """Simulated loads are shown up to so many times the room."""
 
 
@@ -52,12 +52,12 @@ def of_example() -> Cliff:
 
 def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
-    for context in ("50k", LONG):
-        mine = list(held(nodes, context))
-        for place, name in enumerate(("HBM is", "HBM and host memory are")):
-            least, most = extremes(mine, lambda node, at=(context, place): users(node, at[0])[at[1]])
-            low, high = (f"{bold(users(node, context)[place])} users ({node.name})" for node in (least, most))
-            yield f"At {context.upper()} {name} full at {low} to {high}."
+    for context in CONTEXTS:
+        in_hbm, in_all = (
+            spread(list(held(nodes, context)), lambda node, at=(context, place): users(node, at[0])[at[1]])
+            for place in range(2)
+        )
+        yield f"At {context.upper()} HBM is full at {in_hbm} users, HBM and host memory at {in_all}."
 
 
 def found_by_simulation(found: Cliff) -> Iterator[str]:

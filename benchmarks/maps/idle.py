@@ -11,7 +11,7 @@ from ctxsim.explore.residency import Limits, break_even_by_machine
 from ctxsim.explore.residency.map import held_at
 from ctxsim.spec.scenario import scenario_document
 from ctxsim.units import tokens
-from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, held
+from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, held, spread
 
 CONTEXTS = ("50k", LONG)
 IDLES_S: Mapping[str, float] = {"10 min": 600.0, "20 min": 1200.0, "1 hour": 3600.0}
@@ -75,18 +75,15 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
     )
     for idle in IDLES_S:
         yield from _break_even(nodes, idle)
-    for context in ("50k", LONG):
-        least, most = extremes(list(held(nodes, context)), lambda one, at=context: again_minutes(one, at))
-        yield (
-            f"At {context.upper()} computing again beats host memory after {bold(again_minutes(least, context))} "
-            f"minutes of idling ({least.name}) to {bold(again_minutes(most, context))} minutes ({most.name})."
-        )
+    for context in CONTEXTS:
+        mine = list(held(nodes, context))
+        minutes = spread(mine, lambda one, at=context: again_minutes(one, at), unit=" min")
+        yield f"At {context.upper()} computing again costs less than host memory after {minutes} of idling."
 
 
 def _break_even(nodes: Sequence[Node], idle: str) -> Iterator[str]:
     """From which context on swap wins."""
     known = [node for node in nodes if break_even(node)[idle] is not None]
     if known:
-        least, most = extremes(known, lambda node: break_even(node)[idle] or 0)
-        low, high = (f"{bold(_tokens(break_even(node)[idle]))} tokens ({node.name})" for node in (least, most))
-        yield f"After {idle} of idling, swapping costs less than computing again from {low} to {high} on."
+        start = spread(known, lambda node: break_even(node)[idle] or 0, lambda tokens: f"{tokens:,}", " tokens")
+        yield f"After {idle} of idling, swapping costs less than computing again from {start} on."

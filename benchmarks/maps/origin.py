@@ -9,7 +9,7 @@ from shown import plain
 
 from ctxsim.explore.explain import QUANTITIES, Explanation, explain
 from ctxsim.units import tokens
-from maps.cells import LONG, SHORT, Node, bold, by_model, extremes, held
+from maps.cells import LONG, SHORT, Node, bold, by_model, extremes, held, spread
 
 CAUSES = ("kv_bytes", "quadratic_flop", "rest")
 CONTEXTS = ("50k", "128k", LONG)
@@ -94,15 +94,12 @@ def _thesis(nodes: Sequence[Node]) -> str:
 
 def _of_causes(nodes: Sequence[Node], context: str) -> str:
     """The ranges at one context."""
-
-    def spread(cause: str) -> str:
-        least, most = extremes(nodes, lambda node: cause_ratio(node, context, cause))
-        low, high = (bold(percent(cause_ratio(node, context, cause))) for node in (least, most))
-        return f"{low} to {high} % ({least.name}; {most.name})"
-
+    kv, quadratic, rest = (
+        spread(nodes, lambda node, why=cause: cause_ratio(node, context, why), percent, " %") for cause in CAUSES
+    )
     return (
-        f"At {context.upper()} the extra is KV bytes by {spread('kv_bytes')}, quadratic FLOP by "
-        f"{spread('quadratic_flop')}, and the rest, mostly FLOP of weights for more tokens, by {spread('rest')}."
+        f"At {context.upper()} the extra is {kv} KV bytes, {quadratic} quadratic FLOP, and {rest} the rest (FLOP and "
+        "reads of weights for more tokens)."
     )
 
 
@@ -110,8 +107,7 @@ def _left(nodes: Sequence[Node]) -> str:
     """What stays where KV weighs nothing."""
     least, most = extremes(nodes, lambda node: grown(node, LONG, without_kv=True))
     low, high = (
-        f"{bold(grown(node, LONG, True))} instead of {bold(grown(node, LONG))} times one of 4K on {node.machine} "
-        f"({node.model})"
+        f"{bold(grown(node, LONG, True))} instead of {bold(grown(node, LONG))} times one of 4K ({node.name})"
         for node in (least, most)
     )
     return f"If KV weighed nothing, a session of 1M would still cost {low}, {high}."
@@ -122,8 +118,7 @@ def _of_prefill(nodes: Sequence[Node]) -> str:
         found = explained(node, LONG)
         return found.ratio(found.extra_by("prefill")) or 0.0
 
-    least, most = extremes(nodes, ratio)
     return (
-        f"By quantity, prefill is {bold(percent(ratio(least)))} % ({least.name}) to {bold(percent(ratio(most)))} % "
-        f"({most.name}) of what 1M costs more; concurrency, decode and switching share the rest."
+        f"By quantity, prefill is {spread(nodes, ratio, percent, ' %')} of what 1M costs more; concurrency, decode and "
+        "switching share the rest."
     )
