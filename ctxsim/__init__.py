@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from ctxsim.api.deciding import sensitivity as sensitivity
     from ctxsim.api.deciding import sweep as sweep
     from ctxsim.api.deciding import whatif as whatif
+    from ctxsim.api.economics import cost_curve as cost_curve
+    from ctxsim.api.economics import explain as explain
     from ctxsim.api.storage import load_result as load_result
 
 __all__ = [
     "__version__",
     "analyze",
     "analyze_grid",
+    "cost_curve",
+    "explain",
     "load",
     "load_result",
     "plan",
@@ -37,6 +41,8 @@ __all__ = [
 _MODULE_OF = {
     "analyze": "ctxsim.api.calls",
     "analyze_grid": "ctxsim.analysis",
+    "cost_curve": "ctxsim.api.economics",
+    "explain": "ctxsim.api.economics",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
     "plan": "ctxsim.api.deciding",

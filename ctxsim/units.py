@@ -114,6 +114,8 @@ DIMENSIONS: Mapping[str, Dimension] = {
 _QUANTITY = re.compile(
     r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<unit>[^\d_].*)?", re.ASCII | re.DOTALL
 )
+_TOKEN_PREFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "Ki": _BINARY["Ki"], "Mi": _BINARY["Mi"]}
+_TOKENS = re.compile(r"(?P<number>\d+\.?\d*)\s*(?P<prefix>(?:Ki|Mi|[kKmM])?)", re.ASCII)
 _NOT_FINITE = re.compile(r"[-+]?\.?(nan|inf(inity)?)\b", re.IGNORECASE)
 
 
@@ -138,6 +140,18 @@ def parse(text: str, dimension: str) -> float:
     if unit not in kind.units:
         raise UnitError(_wrong_unit(unit, kind))
     return _checked(number * kind.units[unit], stripped, kind)
+
+
+def tokens(text: str) -> int:
+    """A number of tokens: ``tokens("4k")`` is 4,000, ``"1m"`` a million, ``"128Ki"`` 131,072, ``"4096"`` itself.
+
+    Raises UnitError for anything else, and for what is no whole number above zero.
+    """
+    match = _TOKENS.fullmatch(text.strip())
+    number = float(match["number"]) * _TOKEN_PREFIXES[match["prefix"]] if match is not None else 0.0
+    if not (1 <= number < math.inf and number.is_integer()):
+        raise UnitError(f'expected a whole number of tokens, found {_quoted(text)}; write e.g. "50000", "4k" or "1m"')
+    return int(number)
 
 
 def exact(value: float, dimension: str) -> str:

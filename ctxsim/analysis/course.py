@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctxsim.analysis.session import TypicalSession
+from ctxsim.analysis.turns import turns
 from ctxsim.cost import CostModel, course_s, repetitions
 from ctxsim.geometry import BatchTotals
 
@@ -45,25 +46,18 @@ class _Leg:
 
 
 def session_course(cost: CostModel, session: TypicalSession) -> SessionCourse:
-    """The course of one session: each answer of n tokens is one prefill of what is new, then n - 1 steps.
-
-    From the second round on, what is new is the question and the last answer's last token, whose KV was never stored.
-    """
-    answer = session.answer_tokens
-    prompt = session.document_tokens + session.question_tokens
-    first = _prompt(cost, prompt, 0)
+    """The course of one session: each answer of n tokens is one prefill of what is new, then n - 1 steps."""
+    opening, *later = turns(session)
+    first = _prompt(cost, opening.new_tokens, 0)
     if session.found_tokens:
         first = _found(cost, first, session.own_tokens)
     total = _Leg()
     total.add(first)
-    total.add(_leg(cost, max(answer - 1, 0), prompt, 1))
+    total.add(_leg(cost, opening.steps, opening.prompt_tokens, 1))
     first_round_s = total.seconds
-    context = prompt + max(answer - 1, 0)
-    for _ in range(session.rounds - 1):
-        question = session.question_tokens + (1 if answer else 0)
-        total.add(_prompt(cost, question, context))
-        total.add(_leg(cost, max(answer - 1, 0), context + question, 1))
-        context += question + max(answer - 1, 0)
+    for turn in later:
+        total.add(_prompt(cost, turn.new_tokens, turn.past_tokens))
+        total.add(_leg(cost, turn.steps, turn.prompt_tokens, 1))
     return SessionCourse(
         first_token_s=first.seconds,
         last_token_s=first_round_s,

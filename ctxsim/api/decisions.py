@@ -4,69 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ctxsim.api.html import table
-from ctxsim.api.storage import prepare_folder
+from ctxsim.api.rows import Drawn, RowsResult, drawn
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore import Comparison, Sweep
 from ctxsim.explore.plan import Plan
 from ctxsim.explore.plan.goal import design_text
 from ctxsim.explore.sensitivity import Effect
-from ctxsim.explore.store import write_rows
 from ctxsim.spec.scenario import Scenario
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-Drawn = tuple["Figure", Any]
-"""A figure and its axes: one, or as many as it has panels."""
-
-MOST_ROWS = 60
-DPI = 96
-
 
 @dataclass(frozen=True, repr=False)
-class _Result:
-    """Rows as every result has them: a frame, a page, a file."""
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """One observation each: names that end in their unit, no objects in cells."""
-        raise NotImplementedError
-
-    @property
-    def title(self) -> str:
-        """What it is the result of."""
-        raise NotImplementedError
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The rows as a frame."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self.rows))
-
-    def __repr__(self) -> str:
-        return f"<{self.title}: {len(self.rows)} rows>"
-
-    def _repr_html_(self) -> str:
-        """The first rows as a small page."""
-        return table(self.title, self.rows[:MOST_ROWS])
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes the rows as ``rows.parquet`` into the folder, which is made where there is none; returns it."""
-        target = prepare_folder(folder)
-        write_rows(self.rows, target / "rows.parquet", {"title": self.title})
-        return target
-
-
-@dataclass(frozen=True, repr=False)
-class SweepResult(_Result):
+class SweepResult(RowsResult):
     """Every point of a sweep, answered; ``plot.line("ttft_p95_s")``, ``plot.heat("sessions_per_hour")``."""
 
     sweep: Sweep
@@ -104,7 +54,7 @@ class SweepPlots:
         from ctxsim.reporting.figures.swept import line_figure
 
         self._check(number, 1)
-        return _drawn(line_figure(self.result.rows, self.result.keys[0], number))
+        return drawn(line_figure(self.result.rows, self.result.keys[0], number))
 
     def heat(self, number: str) -> Drawn:
         """A number over the two keys that vary; raises SpecError for other sweeps."""
@@ -112,7 +62,7 @@ class SweepPlots:
 
         self._check(number, 2)
         down, across = self.result.keys
-        return _drawn(heat_figure(self.result.rows, (down, across), number))
+        return drawn(heat_figure(self.result.rows, (down, across), number))
 
     def _check(self, number: str, keys: int) -> None:
         if len(self.result.keys) != keys:
@@ -123,7 +73,7 @@ class SweepPlots:
 
 
 @dataclass(frozen=True, repr=False)
-class WhatifResult(_Result):
+class WhatifResult(RowsResult):
     """Changes beside their base; ``plot.differences()``."""
 
     base: Scenario
@@ -169,11 +119,11 @@ class WhatifPlots:
         chosen = numbers or tuple(name for name in usual if name in known)
         if not chosen or not set(chosen) <= known:
             raise _fault("plot", f"expected numbers of the frame, found {', '.join(chosen) or 'none'}")
-        return _drawn(differences_figure(self.result.comparisons, chosen))
+        return drawn(differences_figure(self.result.comparisons, chosen))
 
 
 @dataclass(frozen=True, repr=False)
-class PlanResult(_Result):
+class PlanResult(RowsResult):
     """A capacity plan: its parts in ``plan``, its fleets in ``frame``; ``plot.front()``."""
 
     plan: Plan
@@ -222,11 +172,11 @@ class PlanPlots:
         """Price against the latencies that the SLO limits."""
         from ctxsim.reporting.figures.front import front_figure
 
-        return _drawn(front_figure(self.result.plan))
+        return drawn(front_figure(self.result.plan))
 
 
 @dataclass(frozen=True, repr=False)
-class SensitivityResult(_Result):
+class SensitivityResult(RowsResult):
     """How outcomes follow numbers; ``plot.tornado()``."""
 
     name: str
@@ -260,21 +210,7 @@ class SensitivityPlots:
         """Sessions an hour and dollars a session, with each number smaller and larger."""
         from ctxsim.reporting.figures.tornado import tornado_figure
 
-        return _drawn(tornado_figure(self.result.effects, self.result.by, self.result.ratio))
-
-
-def _drawn(figure: Figure) -> Drawn:
-    # A figure that pyplot did not make shows itself in a notebook only where it says how.
-    vars(figure)["_repr_png_"] = partial(_png, figure)
-    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    return figure, panels[0] if len(panels) == 1 else panels
-
-
-def _png(figure: Figure) -> bytes:
-    """The figure as a notebook shows it."""
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
-    return stream.getvalue()
+        return drawn(tornado_figure(self.result.effects, self.result.by, self.result.ratio))
 
 
 def _fault(name: str, message: str) -> SpecError:

@@ -68,13 +68,13 @@ def _effects(
     reason = next((one.reason for one in found if one.status != "ok"), None)
     for name in names:
         low, base, high = (one.row.get(name) if one.status == "ok" else None for one in found)
-        yield Effect(factor, name, low, base, high, *_elasticity(low, high, ratio, reason))
+        yield Effect(factor, name, low, base, high, *elasticity(low, high, ratio, reason))
 
 
-def _elasticity(
+def elasticity(
     low: float | None, high: float | None, ratio: float, reason: str | None
 ) -> tuple[float | None, str | None]:
-    """The slope on logarithms, or None and why there is none."""
+    """The slope on logarithms between two ends, numbers of that ratio; or None, and why there is none."""
     if low is None or high is None:
         return None, reason or "it has no value at one end"
     if low <= 0 or high <= 0:

@@ -21,7 +21,7 @@ Setting = tuple[tuple[str, object], ...]
 
 _END = re.compile(r"\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>[^:]*?)\s*")
 _DIGITS = 12
-_BRACKETS = {"{": 1, "[": 1, "}": -1, "]": -1}
+_BRACKETS = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
 _MOST_POINTS = 1_000_000
 
 
@@ -64,7 +64,7 @@ def parse_axis(text: str) -> Axis:
         raise _fault(text, "expected each key once; name it once")
     if ":" in values_text and len(keys) == 1 and (axis := _range(text, keys[0], values_text)) is not None:
         return axis
-    rows = [tuple(plain_scalar(value) for value in _split(part, ";")) for part in _split(values_text, ",")]
+    rows = [tuple(plain_scalar(value) for value in split(part, ";")) for part in split(values_text, ",")]
     for row in rows:
         if len(row) != len(keys):
             found = f"{len(row)} values for {len(keys)} keys"
@@ -147,7 +147,7 @@ def _span(text: str, ends: Sequence[re.Match[str]], log: bool) -> Span:
     return Span(low, high, unit, log, whole)
 
 
-def _split(text: str, mark: str) -> list[str]:
+def split(text: str, mark: str) -> list[str]:
     """The parts between marks that stand in no brackets."""
     parts, depth = [""], 0
     for letter in text:
@@ -176,7 +176,7 @@ def settings_text(setting: Setting) -> str:
 def parse_change(text: str) -> Mapping[str, object]:
     """``"k=v;k=v"`` as overrides; raises SpecError where a part is no KEY=VALUE."""
     found: dict[str, object] = {}
-    for part in _split(text, ";"):
+    for part in split(text, ";"):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise SpecError(_of("--change", text, f'expected KEY=VALUE parted by ;, found "{shorten(part)}"'))

@@ -27,6 +27,7 @@ def values(text):
         ("k=10:40 ms:4", ["10 ms", "20 ms", "30 ms", "40 ms"]),
         ("k={kind: poisson, rate: 2 /s},{kind: constant, rate: 2 /s}",
          ["{kind: poisson, rate: 2 /s}", "{kind: constant, rate: 2 /s}"]),
+        ("k=[cla(a=1, b=2)],[]", ["[cla(a=1, b=2)]", "[]"]),
         ("k=C:/folder/file.yaml", ["C:/folder/file.yaml"]),
         ("k=-1:1:3", [-1, 0, 1]),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxsim.units import DIMENSIONS, UnitError, exact, parse, show
+from ctxsim.units import DIMENSIONS, UnitError, exact, parse, show, tokens
 
 
 @pytest.mark.parametrize(
@@ -161,3 +161,18 @@ def test_every_dimension_has_an_example_that_parses_and_shown_units_that_exist(d
 )
 def test_show_picks_a_unit_that_fits(value, dimension, text):
     assert show(value, dimension) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("4k", 4_000), ("4K", 4_000), ("1m", 1_000_000), ("1.5M", 1_500_000), ("128Ki", 131_072), ("1Mi", 2**20),
+     (" 4096 ", 4_096), ("50 k", 50_000)],
+)  # fmt: skip
+def test_tokens_may_have_a_prefix(text, expected):
+    assert tokens(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "k", "0", "-4k", "1.5", "4.0001k", "4 GB", "4ki", "1e3", "4kk", "nan"])
+def test_tokens_are_a_whole_number_above_zero(text):
+    with pytest.raises(UnitError, match="expected a whole number of tokens"):
+        tokens(text)
