@@ -14,7 +14,7 @@ from ctxsim.analysis.gap import Gap, typical_gap
 from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
-from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s
+from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, kept_warnings
 from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
@@ -93,7 +93,7 @@ def _analysis(scenario: Scenario) -> Analysis:
     keys["residency"] = {policy: _bound_keys(bound) for policy, bound in by_policy.items()}
     keys["gap"] = None if gap is None else gap.keys()
     keys["breakdown"] = _breakdown(cost, session, bounds)
-    warnings = (*scenario.warnings, *_fleet_warnings(scenario), *_unpriced_warnings(cost))
+    warnings = (*scenario.warnings, *kept_warnings(scenario), *_fleet_warnings(scenario), *_unpriced_warnings(cost))
     return Analysis(scenario, keys, cost, session, course, gap, bounds, by_policy, warnings)
 
 
@@ -107,7 +107,7 @@ def _fleet_warnings(scenario: Scenario) -> Iterable[str]:
     if scenario.others:
         yield (
             f"bounds and prices are those of all {len(scenario.fleet)} groups of replicas; everything else is that of "
-            f"a replica of the first, {scenario.deployment.tensor_parallel} x {scenario.hardware.name}"
+            f"a replica of the first, {scenario.deployment.ranks} x {scenario.hardware.name}"
         )
 
 
@@ -122,7 +122,7 @@ def _unpriced_warnings(cost: CostModel) -> Iterable[str]:
 def _of_group(scenario: Scenario, group: Group, reason: str) -> str:
     """The reason, with the machine that it is about where there are several."""
     kind = group.cost.scenario
-    return f"on {kind.deployment.tensor_parallel} x {kind.hardware.name}, {reason}" if scenario.others else reason
+    return f"on {kind.deployment.ranks} x {kind.hardware.name}, {reason}" if scenario.others else reason
 
 
 def infeasible_reason(cost: CostModel, session: TypicalSession) -> str | None:
@@ -138,13 +138,14 @@ def infeasible_reason(cost: CostModel, session: TypicalSession) -> str | None:
     enough = _accelerators_that_fit(cost.scenario)
     if enough is None:
         return f"{need}: no tensor_parallel of {cost.scenario.hardware.name} is enough"
-    return f"{need}: at least {enough} accelerators"
+    return f"{need}: at least {enough * cost.scenario.deployment.context_parallel} accelerators"
 
 
 def _accelerators_that_fit(scenario: Scenario) -> int | None:
     """The least tensor_parallel that divides the heads, is offered by the machine and holds one session."""
     document_tokens = typical_session(scenario).document_tokens
-    for ranks in range(scenario.deployment.tensor_parallel + 1, scenario.hardware.max_accelerators + 1):
+    most = scenario.hardware.max_accelerators // scenario.deployment.context_parallel
+    for ranks in range(scenario.deployment.tensor_parallel + 1, most + 1):
         if scenario.model.splits_over(ranks):
             deployment = scenario.deployment.model_copy(update={"tensor_parallel": ranks})
             cost = CostModel(replace(scenario, deployment=deployment))
@@ -171,7 +172,7 @@ def _memory_keys(cost: CostModel, four: FourQuantities) -> dict[str, Any]:
 
 
 def _time_keys(cost: CostModel, session: TypicalSession, course: SessionCourse, four: FourQuantities) -> dict[str, Any]:
-    ranks = cost.scenario.deployment.tensor_parallel
+    ranks = cost.scenario.deployment.ranks
     prefill, decode = prefill_costs(cost, session), decode_costs(cost, session)
     return {
         "prefill_flop": four.prefill_flop,

@@ -105,7 +105,7 @@ def _compute(group: Group) -> tuple[float, str]:
 def _bandwidth(group: Group) -> tuple[float, str]:
     cost, course = group.cost, group.course
     most = max(1.0, min(cost.scenario.serving.max_num_seqs, group.concurrent_sessions))
-    streamed = least_streamed_bytes(cost, most)
+    streamed = _least_streamed_bytes(cost, most)
     seconds = (course.own_bytes + course.passes * streamed / most) / cost.rates.hbm_bytes_per_s
     work = (
         f"x {cost.rates.hbm_bytes_per_s:.6g} B/s / ({course.own_bytes:.6g} B own + "
@@ -114,7 +114,7 @@ def _bandwidth(group: Group) -> tuple[float, str]:
     return 1 / seconds if seconds else inf, work
 
 
-def least_streamed_bytes(cost: CostModel, sequences: float) -> float:
+def _least_streamed_bytes(cost: CostModel, sequences: float) -> float:
     """Weight bytes that an iteration over so many sequences reads at least: of a round, or of a plain pass."""
     batch = cost.batch(1, 1, sequences=sequences)
     plain = sum(op.streamed_bytes(sequences, sequences) for op in cost.operations)

@@ -30,7 +30,7 @@ def work_by_part(analysis: Analysis) -> dict[str, list[str]]:
 
 def _memory(a: Analysis) -> list[str]:
     m, keys, serving = a.cost.memory, a.keys, a.scenario.serving
-    ranks = a.scenario.deployment.tensor_parallel
+    ranks = a.scenario.deployment.ranks
     return [
         f"hbm_bytes = {ranks} x {a.scenario.hardware.hbm_bytes:,.0f} B = {m.hbm_bytes:,.0f} B",
         f"weight_bytes = {a.scenario.model.num_parameters:,} parameters in {serving.weight_dtype}, with scales "
@@ -75,10 +75,21 @@ def _operation(a: Analysis, c: OperationCost) -> str:
 def _decode(a: Analysis) -> list[str]:
     keys = a.keys
     return [
+        *_round(a),
         f"decode_answer_s = {a.session.answer_tokens} x {keys['decode_step_s']:.6g} s = "
         f"{keys['decode_answer_s']:.6g} s",
         f"ridge_flop_per_byte = peak bf16 FLOP/s / HBM bandwidth = {keys['ridge_flop_per_byte']:.6g}",
     ]
+
+
+def _round(a: Analysis) -> list[str]:
+    """What a step is of, where several tokens are made in a round."""
+    speculation = a.scenario.serving.drafting
+    if speculation is None:
+        return []
+    drafted, accepted = speculation.draft_tokens, speculation.acceptance
+    kept = f"the sum of {accepted:g}^i over i = 0 .. {drafted} = {speculation.tokens_per_round:.6g}"
+    return [f"  each of a round of {drafted} drafts and their verification, divided by {kept} tokens that are kept"]
 
 
 def _switch(a: Analysis) -> list[str]:
@@ -122,7 +133,7 @@ def _gap(a: Analysis) -> list[str]:
     if gap is None:
         return []
     price, ways = a.scenario.price, gap.ways
-    replica = f"{a.scenario.deployment.tensor_parallel} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
+    replica = f"{a.scenario.deployment.ranks} x {accelerator_usd_per_s(a.scenario):.6g} USD/s"
     pool = f"{gap.kept_bytes:,.0f} B / {a.cost.memory.kv_capacity_bytes:,.0f} B"
     recompute_s = ways.recompute_usd / (replica_usd_per_s(a.scenario) or 1)
     lines = [

@@ -46,6 +46,7 @@ def _new(help_text: str, epilog: str | None = None) -> typer.Typer:
 app = _new("What serving a long-context language model takes: in closed form, and simulated.", EPILOG)
 hardware = _new("Accelerators and hosts: every number with its source.")
 model = _new("Models: parameters, layers, and what a context holds in memory.")
+technique = _new("Techniques that make long contexts cheaper: what each does, takes and risks.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,10 +67,13 @@ def options(
 
 app.add_typer(hardware, name="hardware")
 app.add_typer(model, name="model")
+app.add_typer(technique, name="technique")
 hardware.command("list")(commands.hardware_list)
 hardware.command("show")(commands.hardware_show)
 model.command("list")(commands.model_list)
 model.command("show")(commands.model_show)
+technique.command("list")(commands.technique_list)
+technique.command("show")(commands.technique_show)
 app.command("analyze")(commands.analyze)
 app.command("simulate")(commands.simulate)
 app.command("whatif")(exploring.whatif)

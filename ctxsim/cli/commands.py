@@ -104,6 +104,43 @@ def model_show(
     return Answer("model", result, text, as_json)
 
 
+def technique_list(as_json: JsonOption = False) -> Answer:
+    """List the techniques that come with ctxsim."""
+    from ctxsim.cli.technique_listings import technique_rows
+
+    result = {"techniques": technique_rows()}
+
+    def text() -> Any:
+        from ctxsim.cli.views.technique import list_view
+
+        return list_view(result["techniques"])
+
+    return Answer("technique", result, text, as_json)
+
+
+def technique_show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_PATH", help="A name in techniques/, or a path; name(key=value) too.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="The model whose KV is shown.")] = "yi-34b-200k",
+    as_json: JsonOption = False,
+) -> Answer:
+    """Show a technique: what it does, takes and risks.
+
+    With the KV of a model without and with it.
+    """
+    from ctxsim.cli.technique_listings import technique_details
+
+    result = technique_details(name, model)
+
+    def text() -> Any:
+        from ctxsim.cli.views.technique import show_view
+
+        return show_view(result)
+
+    return Answer("technique", result, text, as_json)
+
+
 def analyze(
     scenario: ScenarioArgument,
     settings: SetOption = None,

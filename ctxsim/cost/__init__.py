@@ -1,6 +1,7 @@
 """FLOP, bytes, seconds, memory and money of one replica; knows nothing of requests."""
 
 from ctxsim.cost.course import alone_s, repetitions
+from ctxsim.cost.kept import kept_warnings
 from ctxsim.cost.law import Law, Piece, RooflineLaw, course_s
 from ctxsim.cost.memory import Memory
 from ctxsim.cost.model import CostModel, Machine
@@ -37,6 +38,7 @@ __all__ = [
     "energy_usd_per_s",
     "fleet_usd_per_s",
     "host_usd_per_s",
+    "kept_warnings",
     "nodes",
     "power_w",
     "repetitions",

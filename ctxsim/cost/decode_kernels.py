@@ -23,7 +23,7 @@ steps at tiles. Shorter ones are read faster here than they could be, of a thous
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -72,7 +72,7 @@ def busy_workers(kernel: DecodeAttention, streams: int, workers: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class KernelReader:
     """How fast one kernel reads the KV of a batch, on all ranks of a replica together.
 
     hbm_ratio: the share of HBM bandwidth that it reaches at most. worker_bytes_per_s: of one worker on each rank. busy:
@@ -88,11 +88,19 @@ class Reader:
     @classmethod
     def of(
         cls, kernel: DecodeAttention, kv_heads: int, workers: int, hbm_ratio: float, worker_bytes_per_s: float
-    ) -> Reader:
+    ) -> KernelReader:
         """The reader of layers with so many KV heads on a rank; a batch of no sequences counts as one."""
         full = ceil(workers / kv_heads)
         busy = [busy_workers(kernel, kv_heads * n, workers) for n in range(1, full + 1)]
         return cls(hbm_ratio, worker_bytes_per_s, (busy[0], *busy))
+
+    def of_rounds(self, tokens: float) -> KernelReader:
+        """The same where a pass computes so many tokens of a sequence."""
+        return replace(self, tokens_per_sequence=tokens)
+
+    def waits_for_link(self, hbm_bytes_per_s: Any) -> bool:
+        """See operations.Reader: KV lies in HBM."""
+        return False
 
     def bytes_per_s(self, decode_tokens: Any, hbm_bytes_per_s: Any) -> Any:
         """Bytes a second for so many new tokens (numbers, or arrays of them or of bandwidths)."""
@@ -108,9 +116,9 @@ class Reader:
         return np.minimum(self.hbm_ratio * hbm_bytes_per_s, busy_at * self.worker_bytes_per_s)
 
 
-def readers(scenario: Scenario, classes: tuple[ContextClass, ...]) -> Iterator[Reader | None]:
+def readers(scenario: Scenario, classes: tuple[ContextClass, ...]) -> Iterator[KernelReader | None]:
     """For every span of the classes, how fast the scenario's kernel reads it; None: with all bandwidth."""
-    kernel, hardware, ranks = scenario.serving.decode_attention, scenario.hardware, scenario.deployment.tensor_parallel
+    kernel, hardware, deployment = scenario.serving.decode_attention, scenario.hardware, scenario.deployment
     worker_bytes_per_s, hbm_ratio = hardware.decode_worker_bytes_per_s, hardware.decode_hbm_ratio
     for c in classes:
         for span in c.spans:
@@ -120,5 +128,6 @@ def readers(scenario: Scenario, classes: tuple[ContextClass, ...]) -> Iterator[R
             # Checked when the scenario was read (spec.decoding_checks).
             assert worker_bytes_per_s is not None
             assert hbm_ratio is not None
-            kv_heads = ceil(c.mixer.num_kv_heads / ranks)
-            yield Reader.of(kernel, kv_heads, hardware.compute_units, hbm_ratio, ranks * worker_bytes_per_s)
+            kv_heads = ceil(c.mixer.num_kv_heads / deployment.tensor_parallel)
+            together_bytes_per_s = deployment.ranks * worker_bytes_per_s
+            yield KernelReader.of(kernel, kv_heads, hardware.compute_units, hbm_ratio, together_bytes_per_s)

@@ -34,14 +34,14 @@ class Memory:
 
 def replica_memory(scenario: Scenario, layout: KvLayout, hbm_bytes: Any | None = None) -> Memory:
     """The memory of one replica; ``hbm_bytes`` of one accelerator replaces the profile's (a number or an array)."""
-    ranks = scenario.deployment.tensor_parallel
-    serving = scenario.serving
+    deployment, serving = scenario.deployment, scenario.serving
+    ranks, shards = deployment.ranks, deployment.tensor_parallel
     hbm = ranks * (scenario.hardware.hbm_bytes if hbm_bytes is None else hbm_bytes)
     usable = hbm * serving.gpu_memory_utilization
-    weights = model_bytes(scenario.model, serving.weight_dtype, ranks)
+    weights = deployment.context_parallel * model_bytes(scenario.model, serving.weight_dtype, shards)
     if serving.drafting is not None and serving.drafting.draft.model is not None:
         assert scenario.draft is not None
-        weights += model_bytes(scenario.draft, serving.weight_dtype, ranks)
+        weights += deployment.context_parallel * model_bytes(scenario.draft, serving.weight_dtype, shards)
     activations = ranks * activation_peak_bytes(scenario)
     reserve = ranks * serving.runtime_reserve
     kv_bytes = usable - weights - activations - reserve
@@ -54,11 +54,11 @@ def store_bytes(scenario: Scenario) -> tuple[float, float]:
     """Host memory and disk for the KV of one replica: replicas on one node share it equally, as engines that each
     pin their own when they start; a replica on several nodes has that of all."""
     deployment, serving = scenario.deployment, scenario.serving
-    fitting = deployment.accelerators_per_node // deployment.tensor_parallel
+    fitting = deployment.accelerators_per_node // deployment.ranks
     if fitting:
         share = 1 / min(fitting, deployment.replicas)
     else:
-        share = -(-deployment.tensor_parallel // deployment.accelerators_per_node)
+        share = -(-deployment.ranks // deployment.accelerators_per_node)
     return serving.host_kv_capacity * share, serving.disk_kv_capacity * share
 
 

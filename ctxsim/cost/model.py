@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ctxsim.cost.compiling import compile_operations, spans_of
-from ctxsim.cost.decode_kernels import Reader, readers
+from ctxsim.cost.context_parallel import divide_context
+from ctxsim.cost.decode_kernels import KernelReader, readers
 from ctxsim.cost.early_exit import leave_early
 from ctxsim.cost.law import Law, RooflineLaw
 from ctxsim.cost.memory import Memory, replica_memory
@@ -40,7 +41,8 @@ class Machine:
 class CostModel:
     """One scenario's costs, per replica.
 
-    operations: what a pass does. spans: the attention kernels, in the order of BatchTotals.pairs. layout: bytes of KV.
+    operations: what a pass of the model does. spans: the attention kernels, in the order of BatchTotals.pairs, those of
+    a draft last. layout: bytes of KV, a draft's among them.
     memory: what is left for it. rates, host_link_bytes_per_s: of all ranks together. law: seconds of a batch.
     """
 
@@ -48,7 +50,7 @@ class CostModel:
         machine = machine or Machine()
         model, serving = scenario.model, scenario.serving
         ranks = scenario.deployment.tensor_parallel
-        by_phase = scenario.calibration is not None or serving.decodes_apart
+        by_phase = scenario.calibration is not None or serving.decodes_apart or scenario.deployment.context_parallel > 1
         classes = attention_classes(model, serving.kv_dtype, ranks, by_phase)
         self.scenario = scenario
         self.rates = _rates(scenario, machine)
@@ -58,12 +60,13 @@ class CostModel:
         if serving.depth_ratio is not None:
             exits = (serving.weight_dtype, ranks, serving.depth_ratio)
             operations = leave_early(operations, self.spans, model, *exits)
-        self.operations: tuple[Operation, ...] = operations
+        self.operations: tuple[Operation, ...] = self._divided(operations, self.spans)
         self._rounds: Rounds | None = None
         self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
         if serving.drafting is not None:
             drafter = drafter_of(scenario, serving.drafting, self.rates)
-            self._rounds = Rounds(serving.drafting, operations, self.spans, drafter)
+            drafter = replace(drafter, operations=self._divided(drafter.operations, drafter.spans))
+            self._rounds = Rounds(serving.drafting, self.operations, self.spans, drafter)
             self.spans = (*self.spans, *drafter.spans)
             held = (*self.layout.held, *drafter.held)
             self.layout = KvLayout(held, self.layout.state_bytes, serving.block_size)
@@ -146,6 +149,14 @@ class CostModel:
                 found[cost.name] = found[cost.name].plus(cost) if cost.name in found else cost
         return list(found.values())
 
+    def _divided(self, operations: tuple[Operation, ...], spans: tuple[Span, ...]) -> tuple[Operation, ...]:
+        """The operations of one tensor-parallel group as those of all that a replica has."""
+        deployment = self.scenario.deployment
+        if deployment.context_parallel == 1:
+            return operations
+        groups, ranks = deployment.context_parallel, deployment.ranks
+        return divide_context(operations, spans, groups, ranks, self.rates.link_bytes_per_s)
+
     def _calibrated(self, machine: Machine, classes: tuple[ContextClass, ...]) -> Pricing:
         """Loaded only here: fidelity peak needs no arrays."""
         from ctxsim.cost.calibrated import Pricing
@@ -160,10 +171,12 @@ class CostModel:
         link_s = sent / link if link is not None and op.link_bytes_per_token else 0.0
         seconds = maximum(compute_s, hbm_s) + link_s
         bound = bound_of(compute_s, hbm_s, link_s) if maximum is max else ""
+        if bound == "hbm" and op.reader is not None and op.reader.waits_for_link(self.rates.hbm_bytes_per_s):
+            bound = "link"
         return OperationCost(op.name, flop, moved, sent, compute_s, hbm_s, link_s, seconds, bound)
 
 
-def _read_by(found: tuple[Reader | None, ...], operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+def _read_by(found: tuple[KernelReader | None, ...], operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """The operations, those that read a span with its reader."""
     return tuple(op if op.span is None else replace(op, reader=found[op.span]) for op in operations)
 
@@ -185,7 +198,7 @@ def _device(scenario: Scenario, machine: Machine) -> Device:
 
 
 def _rates(scenario: Scenario, machine: Machine) -> Rates:
-    hardware, ranks = scenario.hardware, scenario.deployment.tensor_parallel
+    hardware, ranks = scenario.hardware, scenario.deployment.ranks
     dtype = scenario.serving.weight_dtype
     profile: Any = hardware.peak_flop_per_s("bf16")
     bf16 = _replaced(machine.bf16_flop_per_s, profile)

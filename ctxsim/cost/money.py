@@ -41,7 +41,7 @@ def accelerator_usd_per_s(scenario: Scenario) -> float:
 
 def replica_usd_per_s(scenario: Scenario) -> float:
     """Price of the accelerators of one replica of the first group a second."""
-    return scenario.deployment.tensor_parallel * accelerator_usd_per_s(scenario)
+    return scenario.deployment.ranks * accelerator_usd_per_s(scenario)
 
 
 def host_usd_per_s(scenario: Scenario) -> float:

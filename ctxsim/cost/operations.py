@@ -8,9 +8,8 @@ activations are taken to stay on chip, which makes fidelity ``peak`` a lower bou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
-from ctxsim.cost.decode_kernels import Reader
 from ctxsim.geometry import BatchTotals
 
 
@@ -26,6 +25,22 @@ class Rates:
     weight_flop_per_s: Any
     hbm_bytes_per_s: Any
     link_bytes_per_s: Any | None
+
+
+class Reader(Protocol):
+    """How fast the bytes of an operation move, where that is not all of the HBM bandwidth."""
+
+    def bytes_per_s(self, decode_tokens: Any, hbm_bytes_per_s: Any) -> Any:
+        """Bytes a second in a batch of so many decoding tokens, where HBM has so much bandwidth."""
+        ...
+
+    def waits_for_link(self, hbm_bytes_per_s: Any) -> bool:
+        """Whether the scale-up link is what keeps it from moving them faster."""
+        ...
+
+    def of_rounds(self, tokens: float) -> Self:
+        """The same where a pass computes so many tokens of each decoding sequence."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Operation:
     are read, where that is not all of the HBM bandwidth. ``leaving``: how many decoding tokens compute each layer,
     where they leave early; ``leaving_bytes``: what of ``bytes_per_pass`` is read only for those that stay.
     ``*_per_decode_token``: what a decoding token takes beside, less than nothing where it is spared.
+    ``weight_copies``: groups that divide the tokens, each of which reads weights of its own.
     """
 
     name: str
@@ -69,7 +85,6 @@ class Operation:
     flop_per_sequence: float = 0.0
     bytes_per_pass: float = 0.0
     bytes_per_token: float = 0.0
-    bytes_per_decode_token: float = 0.0
     bytes_per_sequence: float = 0.0
     expert_bytes: float = 0.0
     experts: int = 1
@@ -79,8 +94,11 @@ class Operation:
     flop_per_touched: float = 0.0
     bytes_per_touched: float = 0.0
     link_bytes_per_token: float = 0.0
+    bytes_per_decode_token: float = 0.0
     per_sequence: bool = False
     link_bytes_per_decode_token: float = 0.0
+    weight_copies: int = 1
+    per_sequence: bool = False
     reader: Reader | None = None
     leaving: Leaving | None = None
     leaving_bytes: float = 0.0
@@ -121,7 +139,8 @@ class Operation:
             return self.bytes_per_pass - spared + experts
         if not self.expert_bytes:
             return self.bytes_per_pass
-        return self.bytes_per_pass + self.expert_bytes * self.distinct_expert_ratio(tokens)
+        tokens_of_group = tokens if self.weight_copies == 1 else tokens / self.weight_copies
+        return self.bytes_per_pass + self.expert_bytes * self.distinct_expert_ratio(tokens_of_group)
 
     def distinct_expert_ratio(self, tokens: Any) -> Any:
         """Expected share of the experts that at least one of ``tokens`` tokens is routed to (even routing)."""
@@ -147,6 +166,9 @@ class Operation:
             expert_bytes=self.expert_bytes + other.expert_bytes,
             flop_per_touched=self.flop_per_touched + other.flop_per_touched,
             link_bytes_per_token=self.link_bytes_per_token + other.link_bytes_per_token,
+            bytes_per_decode_token=self.bytes_per_decode_token + other.bytes_per_decode_token,
+            link_bytes_per_decode_token=self.link_bytes_per_decode_token + other.link_bytes_per_decode_token,
+            leaving_bytes=self.leaving_bytes + other.leaving_bytes,
         )
 
 

@@ -205,10 +205,7 @@ def _at(pieces: Sequence[Piece], iteration: int) -> tuple[float, float]:
 
 def _of_rounds(operations: Sequence[Operation], tokens: float) -> tuple[Operation, ...]:
     """The operations with kernels that read KV once for so many tokens of a sequence."""
-    return tuple(
-        op if op.reader is None else replace(op, reader=replace(op.reader, tokens_per_sequence=tokens))
-        for op in operations
-    )
+    return tuple(op if op.reader is None else replace(op, reader=op.reader.of_rounds(tokens)) for op in operations)
 
 
 def _cut(batch: BatchTotals, part: slice) -> BatchTotals:

@@ -88,7 +88,7 @@ class Fabric:
             disk_write_bytes_per_s=hardware.nvme_write_bytes_per_s,
             root_in_bytes_per_s=_rate(scenario, "to_device", link_bytes_per_s),
         )
-        return cls(node, deployment.replicas, deployment.tensor_parallel)
+        return cls(node, deployment.replicas, deployment.ranks)
 
     @property
     def nodes(self) -> int:

@@ -131,7 +131,7 @@ def factors_of(scenario: Scenario) -> dict[str, Factor]:
     if not isinstance(scenario.workload, Trace):
         workload = _SESSIONS if isinstance(scenario.workload, Sessions) else _REQUESTS
     absent = set()
-    if scenario.deployment.tensor_parallel == 1 or scenario.hardware.scale_up_bytes_per_s is None:
+    if scenario.deployment.ranks == 1 or scenario.hardware.scale_up_bytes_per_s is None:
         absent.add("scale_up_bytes_per_s")
     if not scenario.serving.disk_kv_capacity:
         absent |= {*_DISK}

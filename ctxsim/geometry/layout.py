@@ -9,6 +9,10 @@ from ctxsim.geometry.context import attention_classes, state_bytes_per_sequence
 from ctxsim.geometry.spans import Span
 from ctxsim.spec.model import ModelSpec
 
+GRAIN_BYTES = 2.0**-8
+"""Blocks take whole multiples of it, so that sums of them are exact in floats whatever the order: an engine's pool is
+as full after a jump as after single steps."""
+
 
 class KvLayout:
     """Bytes and blocks of sequences of one model in one replica.
@@ -22,9 +26,11 @@ class KvLayout:
         self.state_bytes = state_bytes
         self.block_size = block_size
         growing = [b for span, b in self.held if span.keeps_all]
-        self._full_block_bytes = sum(growing) * block_size
+        self._full_block_bytes = _grained(sum(growing) * block_size)
         self._windows = [
-            (-(-span.tokens // block_size) + 1, b * block_size) for span, b in self.held if b and not span.keeps_all
+            (-(-span.tokens // block_size) + 1, _grained(b * block_size))
+            for span, b in self.held
+            if b and not span.keeps_all
         ]
 
     @classmethod
@@ -74,3 +80,7 @@ class KvLayout:
     def block_bytes(self) -> float:
         """Bytes of one block in every class at once: what one entry of a server's block count holds."""
         return self._full_block_bytes + sum(b for _, b in self._windows)
+
+
+def _grained(block_bytes: float) -> float:
+    return round(block_bytes / GRAIN_BYTES) * GRAIN_BYTES

@@ -86,7 +86,7 @@ def _label(number: int) -> str:
 
 
 def _engine(group: Scenario) -> dict[str, Any]:
-    ranks = group.deployment.tensor_parallel
+    ranks = group.deployment.ranks
     return {
         "kind": "inference_engine",
         "tool": TOOL,
@@ -97,7 +97,14 @@ def _engine(group: Scenario) -> dict[str, Any]:
         "accelerator": {
             "model": group.hardware.name,
             "count": ranks,
-            "parallelism": {"tp": ranks, "dp": 1, "dp_local": 1, "workers": 1, "ep": 1, "pp": 1},
+            "parallelism": {
+                "tp": group.deployment.tensor_parallel,
+                "dp": 1,
+                "dp_local": 1,
+                "workers": 1,
+                "ep": 1,
+                "pp": 1,
+            },
         },
     }
 

@@ -55,7 +55,7 @@ def later_value(later: Later, amount: float, scenario: Scenario) -> tuple[str, V
 
 
 def _blocks_of_bytes(amount: float, scenario: Scenario) -> tuple[str, Value]:
-    blocks = amount * scenario.deployment.tensor_parallel / _layout(scenario).block_bytes
+    blocks = amount * scenario.deployment.ranks / _layout(scenario).block_bytes
     return "serving.num_gpu_blocks_override", int(blocks)
 
 

@@ -52,10 +52,10 @@ def write_value(flag: Flag, value: Any, deployment: Deployment) -> str | None:
 
 def replicas_on_node(deployment: Deployment) -> float:
     """Replicas that share the host memory of a node; below 1 where a replica spans several."""
-    fitting = deployment.accelerators_per_node // deployment.tensor_parallel
+    fitting = deployment.accelerators_per_node // deployment.ranks
     if fitting:
         return min(fitting, deployment.replicas)
-    return 1 / -(-deployment.tensor_parallel // deployment.accelerators_per_node)
+    return 1 / -(-deployment.ranks // deployment.accelerators_per_node)
 
 
 def _unknown_word(flag: Flag, word: str) -> str:
@@ -101,7 +101,7 @@ def _gibibytes(text: str, deployment: Deployment) -> str:
 
 
 def _gigabytes(text: str, deployment: Deployment) -> str:
-    return _bytes(text, "GB", deployment, replicas_on_node(deployment) * deployment.tensor_parallel)
+    return _bytes(text, "GB", deployment, replicas_on_node(deployment) * deployment.ranks)
 
 
 def _bytes(text: str, unit: str, deployment: Deployment, shares: float) -> str:
@@ -132,7 +132,7 @@ WRITERS: Mapping[str, Callable[[Any, Deployment], str]] = {
     "switch": lambda value, _: "true" if value else "false",
     "ratio": lambda value, _: repr(value),
     "gibibytes_per_replica": lambda value, d: f"{_in('GiB', value, replicas_on_node(d)):.15g}",
-    "gigabytes_per_rank": lambda value, d: str(int(_in("GB", value, replicas_on_node(d) * d.tensor_parallel))),
+    "gigabytes_per_rank": lambda value, d: str(int(_in("GB", value, replicas_on_node(d) * d.ranks))),
 }
 """How values are written that are not just themselves."""
 

@@ -32,10 +32,13 @@ def check_served(scenario: Scenario, device: str, dtype: str) -> None:
 
 def _setting_faults(scenario: Scenario) -> Iterator[Fault]:
     deployment, serving = scenario.deployment, scenario.serving
-    for name in ("replicas", "tensor_parallel"):
+    for name in ("replicas", "tensor_parallel", "context_parallel"):
         if getattr(deployment, name) != 1:
             message = f"expected 1, for the engine runs on one device, found {getattr(deployment, name)}; set 1"
             yield _fault(scenario, f"deployment.{name}", message)
+    for name in ("decode_attention", "speculation", "early_exit"):
+        if getattr(serving, name) is not None:
+            yield _fault(scenario, f"serving.{name}", "expected null, which is how the engine decodes; leave it out")
     if scenario.others:
         message = f"expected no further groups, found {len(scenario.others)}; leave them out"
         yield _fault(scenario, "deployment.groups", message)

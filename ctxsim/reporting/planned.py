@@ -97,7 +97,8 @@ class Planned:
 
     def name(self, fleet: Fleet) -> str:
         """What sets the fleet apart from the others, in a few words: ``1 x (2 x h100-80gb-sxm)``."""
-        ranks = fleet.setting.get(RANKS, self.scenario.deployment.tensor_parallel)
+        deployment = self.scenario.deployment
+        ranks = fleet.setting.get(RANKS, deployment.tensor_parallel) * deployment.context_parallel
         machine = fleet.setting.get(HARDWARE, self.scenario.hardware.name)
         others = set(fleet.setting) - self.common() - {HARDWARE, RANKS}
         words = [f"{key.rpartition('.')[2]} {fleet.setting[key]}" for key in fleet.setting if key in others]

@@ -24,7 +24,7 @@ def _group_words(group: Scenario) -> str:
 
 def machine_words(group: Scenario) -> str:
     """The accelerators of one replica: ``2 x h100-80gb-sxm``."""
-    return f"{group.deployment.tensor_parallel} x {group.hardware.name}"
+    return f"{group.deployment.ranks} x {group.hardware.name}"
 
 
 def listed(parts: Iterable[str]) -> str:

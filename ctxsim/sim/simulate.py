@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ctxsim.cost import CostModel
+from ctxsim.cost import CostModel, kept_warnings
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, summarise
 from ctxsim.metrics.steady import too_short_warning
@@ -140,7 +140,7 @@ def session_table(requests: Records) -> Table:
 
 def warnings_of(scenario: Scenario, cluster: Cluster, summary: dict[str, Any]) -> tuple[str, ...]:
     """What a reader of the results must know: what was refused, what has no effect, and what thrashes."""
-    warnings = list(scenario.warnings)
+    warnings = [*scenario.warnings, *kept_warnings(scenario)]
     rejected = cluster.journal.rejected
     if rejected:
         warnings.append(

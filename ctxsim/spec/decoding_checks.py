@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ctxsim.errors import Fault
 from ctxsim.spec.document import Document
 from ctxsim.spec.hardware import Hardware
-from ctxsim.spec.model import LatentAttention, ModelSpec
+from ctxsim.spec.model import LatentAttention, ModelSpec, StateMixer
 from ctxsim.spec.serving import Deployment, Serving
 
 
@@ -43,6 +43,25 @@ def decoding_faults(serving: Serving, fidelity: str, model: ModelSpec, document:
     if serving.decode_attention is not None and latent:
         why = f"beside latent attention ({model.name}: one row for all heads, which these kernels do not read)"
         yield refuse("decode_attention", why, "leave it out")
+
+
+def context_faults(
+    deployment: Deployment, fidelity: str, model: ModelSpec, hardware: Hardware, document: Document
+) -> Iterator[Fault]:
+    """Groups that divide a sequence where that is not possible, or was not measured."""
+    groups, place = deployment.context_parallel, ("deployment", "context_parallel")
+    if groups == 1:
+        return
+    if fidelity == "calibrated":
+        message = f"expected 1 at fidelity calibrated (no divided attention was measured), found {groups}"
+        yield document.fault(place, f"{message}; set 1, or write fidelity: peak")
+    if any(isinstance(layer.mixer, StateMixer) for layer in model.layer_counts):
+        message = f"expected 1 for {model.name} (its states pass from token to token), found {groups}"
+        yield document.fault(place, f"{message}; set 1")
+    if deployment.ranks > hardware.max_accelerators:
+        most = f"at most {hardware.max_accelerators} accelerators (what the scale-up link of {hardware.name} joins)"
+        message = f"expected {most}, found {groups} x tensor_parallel {deployment.tensor_parallel}"
+        yield document.fault(place, f"{message}; lower one of them")
 
 
 def drafting_faults(draft: ModelSpec, deployment: Deployment, document: Document) -> Iterator[Fault]:

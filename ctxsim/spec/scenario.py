@@ -16,7 +16,7 @@ from ctxsim.errors import Fault, SpecError, shorten
 from ctxsim.spec import catalog, checks
 from ctxsim.spec.calibration import Calibration
 from ctxsim.spec.calibration_choice import calibration_of, guesses
-from ctxsim.spec.decoding_checks import decoding_faults, drafting_faults, reading_faults
+from ctxsim.spec.decoding_checks import context_faults, decoding_faults, drafting_faults, reading_faults
 from ctxsim.spec.digest import file_sha256, sha256_of
 from ctxsim.spec.document import Document, Loc, read_document
 from ctxsim.spec.drafts import draft_model
@@ -171,18 +171,16 @@ def resolve_scenario(document: Document) -> Scenario:
     machines = [_machine(faults, document, place, file) for place in _places(document)]
     if file is not None:
         faults += _cross_faults(file, model, machines, document)
-    draft = None if file is None or model is None else _draft(faults, file, model, document)
+    draft = None
+    if file is not None and model is not None:
+        make = partial(draft_model, file.serving, model)
+        draft = _collect(faults, document, make, ("serving", "speculation", "draft"))
     if file is not None and draft is not None:
         faults += [fault for m in machines for fault in drafting_faults(draft, m.deployment(file), document)]
     if faults or stack is None:
         raise SpecError(*sorted(dict.fromkeys(faults), key=_order))
     first, *others = (replace(_scenario(stack, machine, document), draft=draft) for machine in machines)
     return replace(first, others=tuple(others), document=document)
-
-
-def _draft(faults: list[Fault], file: ScenarioFile, model: ModelSpec, document: Document) -> ModelSpec | None:
-    """What drafts for the model, or None, with the faults of the draft added."""
-    return _collect(faults, document, lambda: draft_model(file.serving, model), ("serving", "speculation", "draft"))
 
 
 def _scenario(stack: Stack, machine: _Machine, document: Document) -> Scenario:
@@ -226,6 +224,8 @@ def _cross_faults(
         if machine.hardware is not None:
             faults += checks.hardware_faults(deployment, machine.hardware, document, place)
             faults += checks.format_faults(file.serving, machine.hardware, document)
+            if model is not None:
+                faults += context_faults(deployment, file.fidelity, model, machine.hardware, document)
             faults += reading_faults(file.serving, machine.hardware, document)
             faults += checks.room_faults(file.serving, machine.hardware, document)
     return faults

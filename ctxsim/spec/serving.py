@@ -25,7 +25,7 @@ class ReplicaGroup(Spec):
     """Replicas of another kind beside a deployment's own, on nodes of their own.
 
     hardware: a name, or a path relative to the file; the scenario's, in its host, where there is none. host: puts the
-    accelerators into another host than that.
+    accelerators into another host than that. Contexts are divided over as many groups as in the deployment's own.
     """
 
     replicas: Count = 1
@@ -36,10 +36,15 @@ class ReplicaGroup(Spec):
 
 
 class Deployment(Spec):
-    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds."""
+    """Copies of the model and how each is cut over accelerators; ``groups``: further replicas of other kinds.
+
+    ``context_parallel``: tensor-parallel groups of a replica, which divide the tokens of its sequences; each has all
+    weights.
+    """
 
     replicas: Count = 1
     tensor_parallel: Count = 1
+    context_parallel: Count = 1
     pipeline_parallel: Count = 1
     expert_parallel: Count = 1
     accelerators_per_node: Count = 8
@@ -57,7 +62,12 @@ class Deployment(Spec):
     @property
     def accelerators(self) -> int:
         """Accelerators of all replicas together, those of further groups not counted."""
-        return self.replicas * self.tensor_parallel
+        return self.replicas * self.ranks
+
+    @property
+    def ranks(self) -> int:
+        """Accelerators of one replica."""
+        return self.tensor_parallel * self.context_parallel
 
     def of_group(self, group: ReplicaGroup) -> Deployment:
         """The deployment of one of the further groups on its own."""

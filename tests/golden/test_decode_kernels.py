@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from ctxsim.cost.decode_kernels import Reader, occupancy, work_items
+from ctxsim.cost.decode_kernels import KernelReader, occupancy, work_items
 from ctxsim.spec.hardware import load_hardware
 from ctxsim.spec.serving import DecodeAttention
 
@@ -33,7 +33,7 @@ def test_lean_attention_over_flash_attention_2() -> None:
     assert a100.decode_hbm_ratio is not None
     assert a100.decode_worker_bytes_per_s is not None
     rates = [
-        Reader.of(kernel, 8, a100.compute_units, a100.decode_hbm_ratio, a100.decode_worker_bytes_per_s)
+        KernelReader.of(kernel, 8, a100.compute_units, a100.decode_hbm_ratio, a100.decode_worker_bytes_per_s)
         for kernel in ("lean_attention", "flash_attention_2")
     ]
     lean, flash = (rate.bytes_per_s(1, a100.hbm_bytes_per_s) for rate in rates)

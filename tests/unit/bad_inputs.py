@@ -242,8 +242,8 @@ BAD_INPUT = {
         'calibration: expected none at fidelity peak, found "a100-80gb-sxm-vllm"; write fidelity: calibrated',
     ),
     "techniques that are not shipped": (
-        setting("techniques=[yoco, kv-fp8]"),
-        "techniques: expected no techniques (this version ships none), found yoco, kv-fp8; write techniques: []",
+        setting("techniques=[yoco, kv-fp5]"),
+        'techniques[1]: expected the name of a technique or a path to its file, found "kv-fp5"; did you mean',
     ),
     "pipeline parallelism": (setting("deployment.pipeline_parallel=2"), "expected 1 (more is not modelled in this"),
     "negative seed": (

@@ -11,7 +11,7 @@ from cost_scenarios import cost_model, mixed, repeated, scenario
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxsim.cost.decode_kernels import Reader, busy_workers, occupancy, splits, work_items
+from ctxsim.cost.decode_kernels import KernelReader, busy_workers, occupancy, splits, work_items
 from ctxsim.errors import SpecError
 from ctxsim.geometry import BatchTotals
 from ctxsim.spec.hardware import load_hardware
@@ -26,8 +26,8 @@ WORKERS = st.integers(1, 200)
 STREAMS = st.integers(1, 400)
 
 
-def a100(kernel: DecodeAttention, kv_heads: int = 8) -> Reader:
-    return Reader.of(kernel, kv_heads, 108, 0.76, 22e9)
+def a100(kernel: DecodeAttention, kv_heads: int = 8) -> KernelReader:
+    return KernelReader.of(kernel, kv_heads, 108, 0.76, 22e9)
 
 
 @given(STREAMS, WORKERS)

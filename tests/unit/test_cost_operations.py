@@ -261,7 +261,7 @@ def test_every_rank_runs_the_whole_indexer() -> None:
 
 
 def test_merged_operations_lose_nothing() -> None:
-    one = Operation("mlp", 2.0, 1, 2, 3, 4, 5, 6, 7, 8, 2, None, 0, 9, 0, 10)
+    one = Operation("mlp", 2.0, 1, 2, 3, 4, 5, 6, 7, 8, 2, None, 0, 9, 0, 10, 11, 12)
     batch = BatchTotals(3, 17, 2, [11.0], [0.0], [13.0], [0.0])
     both = one.merged(one)
     for amount in (Operation.flop, Operation.hbm_bytes, Operation.link_bytes):

@@ -30,8 +30,8 @@ def broken(old, new):
         (
             "kv_dtype: bf16",
             "kv_dtype: fp16",
-            "s.yaml:7:13: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, found "
-            '"fp16"; did you mean "bf16"?',
+            "s.yaml:7:13: serving.kv_dtype: expected one of bf16, fp32, fp8, int8, int4, int4_scale, kivi2, kvquant3, "
+            'wkvquant4, found "fp16"; did you mean "bf16"?',
         ),
         (
             "rate: 2 /s",
@@ -150,9 +150,9 @@ def broken(old, new):
         ),
         (
             "deployment: {",
-            "techniques: [kv-fp8]\ndeployment: {",
-            "s.yaml:4:13: techniques: expected no techniques (this version ships none), found kv-fp8; "
-            "write techniques: []",
+            "techniques: [kv-int4, kv-int4-scale]\ndeployment: {",
+            's.yaml:4:23: techniques[1]: expected a technique that can be applied here, found "kv-int4-scale": '
+            "kv-int4 changes the format of KV already; use one of them",
         ),
         (
             "kind: requests",

@@ -211,4 +211,4 @@ def _price(analysis: Analysis) -> Iterator[RenderableType]:
 
 
 def _machine(group: Scenario) -> str:
-    return f"{group.deployment.replicas} x {group.deployment.tensor_parallel} {group.hardware.name}"
+    return f"{group.deployment.replicas} x {group.deployment.ranks} {group.hardware.name}"

@@ -50,9 +50,7 @@ def simulation_view(scenario: Scenario, summary: Mapping[str, Any], out: Path | 
 
 def _what_ran(scenario: Scenario, replications: Mapping[str, Any] | None) -> str:
     s = scenario
-    machine = " and ".join(
-        f"{of.deployment.replicas} x {of.deployment.tensor_parallel} {of.hardware.name}" for of in s.fleet
-    )
+    machine = " and ".join(f"{of.deployment.replicas} x {of.deployment.ranks} {of.hardware.name}" for of in s.fleet)
     how = f"seed {s.run.seed}, {fidelity(s)}"
     what = f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {how}"
     if replications is None:

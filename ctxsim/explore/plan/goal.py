@@ -128,7 +128,7 @@ def design_text(design: Setting, scenario: Scenario) -> str:
     """A design in a few words: ``2 x a100-80gb-sxm, KV fp8, swap, 2048 tokens an iteration``."""
     serving, varied = scenario.serving, dict(design)
     words = [
-        f"{scenario.deployment.tensor_parallel} x {scenario.hardware.name}",
+        f"{scenario.deployment.ranks} x {scenario.hardware.name}",
         f"KV {serving.kv_dtype}",
         serving.residency,
         f"{serving.max_num_batched_tokens} tokens an iteration",

@@ -55,7 +55,7 @@ def error_users(scenario: Scenario, users: int) -> float:
 def among(one: Scenario, replicas: int) -> Scenario:
     """The replica with the host memory and disk that it has where so many, or as many as fit, share a node."""
     deployment, serving = one.deployment, one.serving
-    sharing = min(replicas, max(1, deployment.accelerators_per_node // deployment.tensor_parallel))
+    sharing = min(replicas, max(1, deployment.accelerators_per_node // deployment.ranks))
     update = {name: getattr(serving, name) / sharing for name in ("host_kv_capacity", "disk_kv_capacity")}
     return replace(one, serving=serving.model_copy(update=update))
 

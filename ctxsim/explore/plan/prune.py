@@ -62,15 +62,15 @@ class Design:
     @property
     def machine(self) -> tuple[str, int]:
         """The accelerator, and how many make a replica."""
-        return self.scenario.hardware.name, self.scenario.deployment.tensor_parallel
+        return self.scenario.hardware.name, self.scenario.deployment.ranks
 
     def accelerators(self, replicas: int) -> int:
         """Accelerators of the fleet."""
-        return replicas * self.scenario.deployment.tensor_parallel
+        return replicas * self.scenario.deployment.ranks
 
     def most_replicas(self, accelerators: int) -> int:
         """Replicas that so many accelerators make."""
-        return accelerators // self.scenario.deployment.tensor_parallel
+        return accelerators // self.scenario.deployment.ranks
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class TechniqueFile(Spec):
     parameters: dict[str, Scalar]
     identity: dict[str, Scalar] | None = None
     identity_note: str = ""
-    effects: Annotated[tuple[Effect, ...], Field(strict=False, min_length=1)]
+    effects: Annotated[tuple[Effect, ...], Field(strict=False)]
     stored: Text
     read: Text
     computed: Text
@@ -68,8 +68,15 @@ class TechniqueFile(Spec):
     training: Training
     needle: NeedleRetrieval
     claim: Claim
-    sources: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    sources: Annotated[tuple[Text, ...], Field(strict=False)]
     note: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> TechniqueFile:
+        for name in ("effects", "sources"):
+            if not getattr(self, name):
+                raise FieldError(name, "expected at least one, found none")
+        return self
 
     @model_validator(mode="after")
     def _identity_is_said(self) -> TechniqueFile:

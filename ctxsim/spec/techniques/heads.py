@@ -11,8 +11,8 @@ from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, Product
 from ctxsim.spec.techniques.effects import KvHeads, Latent, SplitHeads
 from ctxsim.spec.techniques.subject import RefusalError, Subject, is_kv_projection, refuse_unless
 
-WHOLE = 1e-9
-"""A share that is so near to a whole number of heads is one."""
+DIGITS = 6
+"""Of a share of heads, before it is rounded up: a third of three heads is one."""
 
 
 def kv_heads(effect: KvHeads, subject: Subject) -> Subject:
@@ -103,6 +103,6 @@ def _split(layer: Layer, full_ratio: float, tokens: int, whole_prompts: bool) ->
     mixer = layer.mixer
     if not isinstance(mixer, Attention) or mixer.kind != "full":
         return layer
-    windowed = mixer.num_kv_heads - ceil(full_ratio * mixer.num_kv_heads - WHOLE)
+    windowed = mixer.num_kv_heads - ceil(round(full_ratio * mixer.num_kv_heads, DIGITS))
     window = HeadWindow(windowed, tokens, whole_prompts) if windowed else None
     return replace(layer, mixer=replace(mixer, keeping=replace(mixer.keeping, head_window=window)))
