@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents, explaining, exploring, interop, measuring, planning
+from ctxsim.cli import commands, documents, explaining, exploring, interop, measuring, planning, roads
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -82,6 +82,7 @@ app.command("plan")(planning.plan)
 app.command("sensitivity")(planning.sensitivity)
 app.command("explain")(explaining.explain)
 app.command("curve")(explaining.curve)
+app.command("frontier")(roads.frontier)
 app.command("paper")(documents.paper)
 app.command("report")(documents.report)
 app.command("measure")(measuring.measure)

@@ -1,0 +1,172 @@
+"""Which stacks of techniques are worth a look: every combination of those that nothing of their slot beats.
+
+Left out, and counted:
+
+    idle        a technique that alone makes none of the four quantities better, nor dollars
+    dominated   one that is beaten by another of its slot in nothing: quantities, dollars, training and risk, each alone
+    larger      one that takes more accelerators, unless it is asked for: that buys parity, no technique does
+    refused     a stack that cannot be composed; no stack that has it is tried
+    no gain     a stack in which one technique makes nothing better than the others have without it; nothing is added
+
+The last is exact for what is reported as long as it concerns that stack itself: without the technique it is at least
+as good in all, at no more training and risk. That techniques which are beaten alone, and stacks that gain nothing, do
+not come back in a larger stack is no law, since overlaps are worked out and not multiplied: ``exhaustive`` tries all,
+and tests compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from ctxsim.analysis.session import TypicalSession
+from ctxsim.explore.executors import Executor
+from ctxsim.explore.frontier.scales import Part
+from ctxsim.explore.frontier.trial import Measured, Trial, Tried
+from ctxsim.spec.document import Document
+
+CHUNK = 32
+"""Stacks that a process is handed at once: a few tenths of a second."""
+
+Stack = tuple[int, ...]
+"""Numbers of the parts, ascending."""
+
+
+@dataclass
+class Search:
+    """What was tried. stacks: all that count, the empty one first. left_out: parts by why; refused_alone: with why."""
+
+    stacks: list[Tried] = field(default_factory=list)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
+    offered: int = 0
+    combined: int = 0
+    evaluated: int = 0
+    refused: int = 0
+    without_gain: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Its numbers."""
+        return {
+            "offered": self.offered, **{f"{why}_alone": len(parts) for why, parts in self.left_out.items()},
+            "combined": self.combined, "stacks_evaluated": self.evaluated, "stacks_refused": self.refused,
+            "stacks_without_gain": self.without_gain,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where stacks are tried: a scenario without techniques, its session, the processes."""
+
+    document: Document
+    session: TypicalSession
+    executor: Executor
+
+    def run(self, stacks: Sequence[tuple[str, ...]]) -> list[Measured | str]:
+        """What each comes to, in their order."""
+        tasks = list(enumerate(Trial(self.document, self.session, stack) for stack in stacks))
+        chunks = [tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK)]
+        found = dict(self.executor(chunks))
+        return [found[number] for number in range(len(tasks))]
+
+
+def search(setup: Setup, parts: Sequence[Part], most: int, named: bool, exhaustive: bool = False) -> Search:
+    """Every stack of at most so many of the parts that counts. named: somebody asked for these very parts.
+
+    The scenario without techniques must be one that can be resolved.
+    """
+    (empty,) = setup.run([()])
+    assert isinstance(empty, Measured), empty
+    found = Search([Tried.of((), empty)], {"refused": {}, "larger": {}, "idle": {}, "dominated": {}}, len(parts))
+    alone = _alone(setup, parts, found)
+    if not named:
+        alone = _left(found, "larger", alone, _larger(found, alone))
+    if not exhaustive:
+        alone = _left(found, "idle", alone, _idle(found, alone))
+        alone = _left(found, "dominated", alone, _dominated(alone))
+    found.combined, found.stacks = len(alone), found.stacks + alone
+    tried: dict[Stack, Tried] = {(): found.stacks[0], **{(number,): one for number, one in enumerate(alone)}}
+    for size in range(2, most + 1):
+        _grow(setup, [one.parts[0] for one in alone], tried, size, found, exhaustive)
+    return found
+
+
+def _alone(setup: Setup, parts: Sequence[Part], found: Search) -> list[Tried]:
+    """Each part alone, those left out that are refused."""
+    answers = dict(zip(parts, setup.run([(part.written,) for part in parts]), strict=True))
+    found.left_out["refused"] = {part.written: why for part, why in answers.items() if isinstance(why, str)}
+    alone = [Tried.of((part,), answer) for part, answer in answers.items() if not isinstance(answer, str)]
+    found.evaluated = 1 + len(alone)
+    return alone
+
+
+def _left(found: Search, why: str, alone: Sequence[Tried], out: Mapping[str, str]) -> list[Tried]:
+    """Those that are not out; the others are written down."""
+    found.left_out[why] = dict(out)
+    return [one for one in alone if one.stack not in out]
+
+
+def _larger(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
+    """Those whose replicas cost more a second than the scenario's own."""
+    own = found.stacks[0].measured.usd_per_s
+    return {
+        one.stack: f"takes {one.measured.usd_per_s / own:.4g} times as many accelerators"
+        for one in alone
+        if one.measured.usd_per_s > own
+    }
+
+
+def _idle(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
+    """Those that make nothing better."""
+    return {one.stack: "makes nothing better alone" for one in alone if not one.beats(found.stacks[0])}
+
+
+def _dominated(alone: Sequence[Tried]) -> dict[str, str]:
+    """Those that another of their slot beats; of equal ones all but the first."""
+    out = {}
+    for number, one in enumerate(alone):
+        by = next((o for i, o in enumerate(alone) if i != number and _dominates(o, one, i < number)), None)
+        if by is not None:
+            out[one.stack] = f"{by.stack} is at least as good in all"
+    return out
+
+
+def _dominates(other: Tried, one: Tried, earlier: bool) -> bool:
+    """Whether the other takes no slot that the first does not, and is worse in nothing."""
+    narrow, wide = other.parts[0].slot, one.parts[0].slot
+    if not narrow <= wide or other.effort > one.effort or other.risk > one.risk or one.beats(other):
+        return False
+    return earlier or narrow < wide or other.effort < one.effort or other.risk < one.risk or other.beats(one)
+
+
+def _grow(
+    setup: Setup, parts: Sequence[Part], tried: dict[Stack, Tried], size: int, found: Search, exhaustive: bool
+) -> None:
+    """Adds the stacks of that size; what is refused or gains nothing is counted, and not grown further."""
+    stacks = list(combinations(range(len(parts)), size) if exhaustive else _candidates(tried, size, len(parts)))
+    answers = setup.run([tuple(parts[number].written for number in stack) for stack in stacks])
+    for stack, answer in zip(stacks, answers, strict=True):
+        if isinstance(answer, str):
+            found.refused += 1
+            continue
+        found.evaluated += 1
+        one = Tried.of([parts[number] for number in stack], answer)
+        if exhaustive or all(one.beats(tried[less]) for less in _one_less(stack)):
+            tried[stack] = one
+            found.stacks.append(one)
+        else:
+            found.without_gain += 1
+
+
+def _candidates(tried: Mapping[Stack, Tried], size: int, number: int) -> Iterator[Stack]:
+    """Stacks of that size whose every part can be left out and what is left counts."""
+    for stack in [stack for stack in tried if len(stack) == size - 1]:
+        for last in range(stack[-1] + 1, number):
+            grown = (*stack, last)
+            if all(less in tried for less in _one_less(grown)):
+                yield grown
+
+
+def _one_less(stack: Stack) -> Iterator[Stack]:
+    return (stack[:place] + stack[place + 1 :] for place in range(len(stack)))
