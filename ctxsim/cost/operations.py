@@ -95,7 +95,6 @@ class Operation:
     bytes_per_touched: float = 0.0
     link_bytes_per_token: float = 0.0
     bytes_per_decode_token: float = 0.0
-    per_sequence: bool = False
     link_bytes_per_decode_token: float = 0.0
     weight_copies: int = 1
     per_sequence: bool = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from support.techniques import technique_file
 from ctxsim.analysis import analyze
 from ctxsim.cost import CostModel
 from ctxsim.errors import SpecError
+from ctxsim.explore.vary import grid_points, parse_axis
 from ctxsim.sim import simulate
 from ctxsim.sim.cluster import Cluster, Stepping
 from ctxsim.sim.journal import Journal
@@ -60,8 +61,8 @@ def test_an_identity_changes_nothing_to_the_bit(name: str) -> None:
         for key, value in (load_technique(name).file.identity or {}).items()
     )
     plain, same = stack(), stack(f"{name}({given})")
-    assert (same.model, same.serving, same.deployment) == (plain.model, plain.serving, plain.deployment)
-    assert replace(same, applied=()) == plain
+    assert same == plain
+    assert same.sha256 == plain.sha256
     assert CostModel(same).operations == CostModel(plain).operations
     assert analyze(same).keys == analyze(plain).keys
 
@@ -139,7 +140,7 @@ def test_contradictions_are_refused_with_the_reason(
 
 
 def test_an_identity_contradicts_nothing() -> None:
-    assert replace(stack("cla(layers_per_group=1)", "yoco"), applied=()) == replace(stack("yoco"), applied=())
+    assert stack("cla(layers_per_group=1)", "yoco") == stack("yoco")
 
 
 def test_the_digest_covers_what_effects_say(tmp_path: Path) -> None:
@@ -228,3 +229,38 @@ def test_jumps_are_exact(techniques: tuple[str, ...]) -> None:
     for seed in (0, 1):
         scenario = crowded(techniques, seed)
         assert differences(CostModel(scenario), served(scenario, "macro"), served(scenario, "single")) == []
+
+
+def turns(techniques: tuple[str, ...], blocks: int) -> Scenario:
+    """Sessions whose idle KV does not fit and goes to host memory and back."""
+    workload = {
+        "kind": "sessions",
+        "users": 5,
+        "num_sessions": 8,
+        "document_tokens": {"kind": "uniform", "min": 100, "max": 900},
+        "rounds": 3,
+        "question_tokens": 20,
+        "answer_tokens": 30,
+        "think_time": "1 s",
+    }
+    return scenario_of(
+        "llama-3.1-8b", "a100-80gb-sxm", workload, serving__max_num_seqs=8, run__seed=3,
+        serving__max_num_batched_tokens=256, serving__num_gpu_blocks_override=blocks, serving__residency="swap",
+        serving__host_kv_capacity="1 GiB", deployment__router="session_affinity", techniques=list(techniques),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("techniques", STACKS.values(), ids=STACKS)
+def test_swaps_carry_what_is_kept(techniques: tuple[str, ...]) -> None:
+    layout = CostModel(turns(techniques, 140)).layout
+    scenario = turns(techniques, ceil(2.5 * layout.footprint_bytes(1050) / layout.block_bytes))
+    jumped = served(scenario, "macro")
+    assert len(jumped.transfers)
+    assert differences(CostModel(scenario), jumped, served(scenario, "single")) == []
+
+
+def test_stacks_are_varied() -> None:
+    axis = parse_axis('techniques=[],[cla],["cla(layers_per_group=4)",kv-int4]')
+    found = [load_scenario(BASE, dict(point)) for point in grid_points([axis])]
+    assert [s.techniques for s in found] == [(), ("cla",), ("cla(layers_per_group=4)", "kv-int4")]
+    assert "quote it where it has several" in refusal("duoattention(sink_tokens=4", "window_tokens=60)")

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ctxsim.cli import commands
 from ctxsim.cli.schemas import FILES, schema_of
 from ctxsim.spec import catalog
+from ctxsim.spec.techniques import DIMENSIONS
 
 
 def test_hardware_list_has_every_profile_and_host() -> None:
@@ -125,3 +126,30 @@ def test_the_schema_command_prints_the_schema_itself() -> None:
     for kind in FILES:
         assert json.loads(ctxsim("schema", kind).out) == schema_of(kind) == answer("schema", kind)["result"]
     assert json.loads(ctxsim("schema").out) == schema_of("scenario")
+
+
+def test_technique_list_has_every_technique_in_the_order_of_application() -> None:
+    rows = answer("technique", "list")["result"]["techniques"]
+    assert sorted(row["name"] for row in rows) == catalog.names("technique")
+    places = [DIMENSIONS.index(row["dimension"]) for row in rows]
+    assert places == sorted(places)
+    text = ctxsim("technique", "list").out
+    for name in catalog.names("technique"):
+        assert re.search(rf"^{re.escape(name)} ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["cla", "cla(layers_per_group=0)"])
+def test_technique_show_has_the_kv_of_a_model(name: str) -> None:
+    result = answer("technique", "show", name)["result"]
+    groups = 60 if "(" in name else 2
+    assert result["before"]["kv_bytes_at"]["1000000"] == 245_760_000_000
+    assert result["after"]["kv_bytes_at"]["1000000"] == 245_760_000_000 / groups
+    assert result["after"]["kv_bytes_per_token"] == 245_760 / groups
+    assert {"stored", "read", "computed", "moved", "training", "needle", "claim"} <= set(result)
+    assert "KV of yi-34b-200k" in ctxsim("technique", "show", name).out
+
+
+def test_a_technique_that_a_model_refuses_is_shown_with_another() -> None:
+    outcome = ctxsim("technique", "show", "gqa", "--model", "deepseek-v3")
+    assert outcome.code == 2
+    assert "latent rows have no KV heads to share; name another with --model" in outcome.err

@@ -56,7 +56,8 @@ def headline(analysis: Analysis) -> str:
     s = analysis.scenario
     machine = " and ".join(_machine(group) for group in s.fleet)
     formats = f"weights {s.serving.weight_dtype}, KV {s.serving.kv_dtype}"
-    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}, {fidelity(s)}"
+    stack = f", techniques {', '.join(s.techniques)}" if s.techniques else ""
+    return f"{s.name}: {s.model.name} on {machine} (replicas x tensor parallel), {formats}{stack}, {fidelity(s)}"
 
 
 def fidelity(scenario: Scenario) -> str:

@@ -64,9 +64,10 @@ def _what(scenario: Scenario) -> str:
         if price.accelerator_usd_per_s != scenario.hardware.accelerator_usd_per_s
         else (f"the profile, as of {scenario.hardware.price_date}")
     )
+    stack = f", the techniques {', '.join(scenario.techniques)}" if scenario.techniques else ""
     return (
-        f"{scenario.model.name} with weights in {serving.weight_dtype} and KV in {serving.kv_dtype}, idle KV under "
-        f"policy {serving.residency}, {serving.max_num_batched_tokens:,} tokens an iteration at most. The whole fleet "
+        f"{scenario.model.name} with weights in {serving.weight_dtype} and KV in {serving.kv_dtype}{stack}, idle KV "
+        f"under policy {serving.residency}, {serving.max_num_batched_tokens:,} tokens an iteration at most. The whole fleet "
         f"costs {show(usd_per_s, 'usd_per_s')}; the price of {scenario.hardware.name} is that of {origin}."
     )
 

@@ -40,7 +40,7 @@ Effects of one dimension are applied in this order. Of windows and evictions the
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A technique that a scenario has: its name, and a digest of everything that its effects say."""
+    """A technique that changes a scenario: its name, and a digest of everything that its effects say."""
 
     name: str
     effects_sha256: str
@@ -70,16 +70,18 @@ def apply_all(techniques: Sequence[Technique], subject: Subject) -> Changed:
     """
     before = subject
     places = sorted(range(len(techniques)), key=lambda place: _order(techniques[place]))
-    for place, after in pairwise(places):
-        if techniques[place].file.name == techniques[after].file.name:
-            raise StackError(max(place, after), "expected each technique once, found it twice; leave one out")
+    for place, following in pairwise(places):
+        if techniques[place].file.name == techniques[following].file.name:
+            raise StackError(max(place, following), "expected each technique once, found it twice; leave one out")
+    applied: list[Applied] = []
     for place in places:
         try:
-            subject = _applied(techniques[place], subject)
+            after = _applied(techniques[place], subject)
         except RefusalError as refusal:
             raise StackError(place, str(refusal)) from None
-    applied = tuple(_digest(techniques[place]) for place in places)
-    return Changed(subject, applied, frozenset(_set_fields(before, subject)))
+        applied += [] if after == subject else [_digest(techniques[place])]
+        subject = after
+    return Changed(subject, tuple(applied), frozenset(_set_fields(before, subject)))
 
 
 def _order(technique: Technique) -> tuple[int, int, str]:
