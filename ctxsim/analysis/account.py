@@ -16,7 +16,7 @@ as much as KV lies there. A replica's second costs what its accelerators are bil
 Where decoding reads mostly weights, a share of the pool that serves nobody costs that share of the replica: of c
 sessions that fit, c (1 - f) decode together, and an answer's share of the weights grows by 1 / (1 - f). Copies run
 beside everything else as long as the link can. A context that does not fit is priced as if the pool were one session.
-An estimate, not a bound: simulated fleets that are full cost 0.97 to 1.5 times as much, less where prompts share an
+An estimate, not a bound: simulated fleets that are full cost 0.9 to 1.6 times as much, less where prompts share an
 iteration with answers, more where sessions wait for each other (tests/relations/test_session_cost.py).
 """
 

@@ -17,6 +17,9 @@ from ctxsim.reporting.names import factor_words
 from ctxsim.spec.scenario import Scenario
 
 PERCENT = 100
+NOISE = 1e-15
+"""Dollars or seconds that are what rounding makes of nothing."""
+
 LABELS = {"kv_bytes": "KV bytes", "quadratic_flop": "quadratic FLOP", "rest": "the rest", "none": "nobody"}
 
 
@@ -103,7 +106,7 @@ def _row(name: str, cells: Sequence[Used], found: Explanation) -> tuple[str, ...
 
 
 def _amount(value: float) -> str:
-    return f"{value:.4g}" if value else "0"
+    return f"{value:.4g}" if abs(value) > NOISE else "0"
 
 
 def _simulated(found: Explanation) -> Iterator[RenderableType]:
