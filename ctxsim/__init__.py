@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ctxsim.api.deciding import whatif as whatif
     from ctxsim.api.economics import cost_curve as cost_curve
     from ctxsim.api.economics import explain as explain
+    from ctxsim.api.roads import frontier as frontier
     from ctxsim.api.storage import load_result as load_result
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "analyze_grid",
     "cost_curve",
     "explain",
+    "frontier",
     "load",
     "load_result",
     "plan",
@@ -43,6 +45,7 @@ _MODULE_OF = {
     "analyze_grid": "ctxsim.analysis",
     "cost_curve": "ctxsim.api.economics",
     "explain": "ctxsim.api.economics",
+    "frontier": "ctxsim.api.roads",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
     "plan": "ctxsim.api.deciding",

@@ -25,7 +25,9 @@ def frontier(
     most: Annotated[int, typer.Option(min=0, help="Techniques of a stack, at most.")] = 4,
     techniques: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="Those that may be used.  [default: all that need no more accelerators]"),
+        typer.Option(
+            metavar="NAME,NAME", help="Those that may be used.  [default: all that need no more accelerators]"
+        ),
     ] = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Every combination, without leaving out those that are beaten.")

@@ -66,7 +66,7 @@ def test_the_python_interface_loads_no_table_library_before_a_table_is_asked_for
 
 def test_public_names_are_loaded_on_use():
     from ctxsim import analysis
-    from ctxsim.api import calls, deciding, economics, storage
+    from ctxsim.api import calls, deciding, economics, roads, storage
 
     assert ctxsim.load is calls.load
     assert ctxsim.analyze is calls.analyze
@@ -75,8 +75,9 @@ def test_public_names_are_loaded_on_use():
     assert ctxsim.load_result is storage.load_result
     assert ctxsim.plan is deciding.plan
     assert ctxsim.explain is economics.explain
+    assert ctxsim.frontier is roads.frontier
     calls_and_more = {"analyze", "analyze_grid", "load", "load_result", "plan", "sensitivity", "simulate", "sweep"}
-    assert set(dir(ctxsim)) == {"__version__", "whatif", "explain", "cost_curve", *calls_and_more}
+    assert set(dir(ctxsim)) == {"__version__", "whatif", "explain", "cost_curve", "frontier", *calls_and_more}
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -45,26 +45,19 @@ def frontier_keys(found: Frontier) -> dict[str, Any]:
             "target_prefill_flop": found.target_limit.prefill_flop,
         },
         "needed": list(needs(found)),
-        "levels": [_level_keys(found, level) for level in found.levels],
+        "levels": found.level_rows,
         "search": {**found.found.counts, "left_out": found.found.left_out},
         "definitions": DEFINITIONS,
     }  # fmt: skip
 
 
 def _reach_keys(found: Frontier, reach: Reach) -> dict[str, Any]:
-    own_missing = reach.own_missing if reach.own_missing < float("inf") else None
     return {
-        "target": reach.target, "without_techniques": reach.own, "missing_ratio_without_techniques": own_missing,
+        "target": reach.target, "without_techniques": reach.own,
+        "missing_ratio_without_techniques": reach.own_missing,
         "best": reach.best.measured.values[reach.quantity], "missing_ratio": reach.missing,
         "best_stack": found.row(reach.best), "reached": reach.reached_by is not None,
         "reached_by": None if reach.reached_by is None else found.row(reach.reached_by),
-    }  # fmt: skip
-
-
-def _level_keys(found: Frontier, level: Level) -> dict[str, Any]:
-    return {
-        "risk": RISKS[level.risk], "effort": EFFORTS[level.effort],
-        "cheapest": found.row(level.cheapest), "nearest": found.row(level.nearest),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from ctxsim.human import human
 
 WOULD_DO: Mapping[str, str] = {
     "concurrent_sessions": "KV would have to be {} times smaller yet, or the room for it as much larger",
-    "prefill_s": "it would take {} times the FLOP/s beside those techniques",
+    "prefill_s": "it would take {} times the FLOP/s yet",
     "decode_answer_s": "a step would have to read {} times less yet, or HBM be as much faster",
     "switch_s": "KV would have to be {} times smaller yet, or the host link as much faster",
 }
@@ -22,7 +22,7 @@ def finding(found: Frontier) -> str:
     """In a sentence: how many of the four quantities can be at parity, by what, and which cannot."""
     there = [_by(reach) for reach in found.reaches if reach.reached_by is not None]
     not_there = [_short(reach) for reach in found.reaches if reach.reached_by is None]
-    words = f"{_where(found)} can be as {_target(found)} in {len(there)} of {len(QUANTITIES)} quantities"
+    words = f"{_where(found)} can be at parity with {_target(found)} in {len(there)} of {len(QUANTITIES)} quantities"
     return "; ".join([f"{words}: {', '.join(there)}" if there else words, *_not(not_there)])
 
 
@@ -65,7 +65,7 @@ def _linear(found: Frontier, reach: Reach) -> str:
         return ""
     left = found.best_prefill.without_pairs["prefill_s"]
     ratio = left / reach.target
-    words = f"; without any query-key pair they would leave {human('prefill_s', left)}"
+    words = f"; without any query-key pair {human('prefill_s', left)} would be left"
     if ratio <= 1 + found.within_ratio:
         return f"{words}, so cheaper attention would be enough"
     return f"{words}, so what grows with each token alone would have to be {times(ratio)} times cheaper as well"

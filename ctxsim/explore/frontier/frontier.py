@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ctxsim.analysis.analyze import infeasible_reason
 from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.analysis.session_cost import session_at
-from ctxsim.errors import Fault, SpecError
+from ctxsim.cost import CostModel
+from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.explore.cost_curve import of_one_kind
 from ctxsim.explore.executors import Executor
 from ctxsim.explore.frontier.limits import Limit, limit_of
@@ -126,13 +128,14 @@ class Frontier:
         found: list[Level] = []
         for risk in range(len(RISKS)):
             for effort in range(len(EFFORTS)):
-                level = self._level(risk, effort)
+                level = self.level(risk, effort)
                 below = [one for one in found if one.risk <= risk and one.effort <= effort]
                 if level is not None and all(_buys(level, one) for one in below):
                     found.append(level)
         return found
 
-    def _level(self, risk: int, effort: int) -> Level | None:
+    def level(self, risk: int, effort: int) -> Level | None:
+        """What at most so much risk and training buys; None where no stack takes so little."""
         allowed = [one for one in self.answers if one.risk <= risk and one.effort <= effort]
         if not allowed:
             return None
@@ -156,13 +159,27 @@ class Frontier:
         if self.own.fits:
             return self.scenario.warnings
         context = f"{self.session.document_tokens:,} tokens"
-        words = f"a session of {context} does not fit without techniques: its dollars are those of a pool as large as it"
+        words = (
+            f"a session of {context} does not fit without techniques: its dollars are those of a pool as large as it"
+        )
         return (*self.scenario.warnings, words)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """A row a stack that was tried and counts."""
         return [self.row(one) for one in self.found.stacks]
+
+    @property
+    def level_rows(self) -> list[dict[str, Any]]:
+        """A row a level: its risk and training, then what its two stacks come to."""
+        return [
+            {
+                "risk_allowed": RISKS[level.risk], "effort_allowed": EFFORTS[level.effort],
+                **{f"cheapest_{name}": value for name, value in self.row(level.cheapest).items()},
+                **{f"nearest_{name}": value for name, value in self.row(level.nearest).items()},
+            }
+            for level in self.levels
+        ]  # fmt: skip
 
     def row(self, one: Tried) -> dict[str, Any]:
         """A stack as a row: what it comes to, how much each quantity misses, how many do not."""
@@ -184,7 +201,8 @@ def frontier(
     """The scenario over its own context, or another, against the same over the target's.
 
     techniques: those that may be used; the library's and the scenario's own where none are given. most: of a stack.
-    Raises SpecError where one is not known, or where there are several groups of replicas.
+    Raises SpecError where one is not known, or where there are several groups of replicas; InfeasibleError where not
+    even the target fits.
     """
     written = resolve_scenario(document)
     parts = [part_of(name) for name in (offered(written) if techniques is None else dict.fromkeys(techniques))]
@@ -193,6 +211,9 @@ def frontier(
     bare = _bare(document, written, session)
     scenario = of_one_kind(resolve_scenario(bare))
     short = session_at(session, target_tokens)
+    reason = infeasible_reason(CostModel(scenario), short)
+    if reason is not None:
+        raise InfeasibleError(f"over {target_tokens:,} tokens, without techniques, {reason}")
     measured = Trial(bare, short, ()).run()
     assert isinstance(measured, Measured), measured
     return Frontier(
@@ -234,5 +255,3 @@ def parse_within(text: str) -> float:
         message = f'expected a share of at least 0, found "{text}"; write e.g. 10%'
         raise SpecError(Fault("--within", None, None, "", message))
     return value
-
-

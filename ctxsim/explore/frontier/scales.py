@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import get_args
+from typing import Any, get_args
 
-from ctxsim.spec.techniques import Technique, claims_of, load_technique
+from ctxsim.spec.techniques import Technique, load_technique
 from ctxsim.spec.techniques.file import Effort, TechniqueFile
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -18,19 +18,25 @@ RISKS = ("lossless", "kept", "untested", "mixed", "lost")
 
 UNTESTED = RISKS.index("untested")
 
+AMOUNTS = {"format", "value"}
+"""Fields of effects that say how much although they may be words."""
+
+Form = tuple[tuple[str, str | None], ...]
+"""Fields of an effect, those that are words with what they say."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """A technique as it is written into a stack. effort, risk: places on the scales.
 
-    slot: what no other technique of a stack may change too; its dimension where anything may be changed again.
+    form: what it does, how much of it left out. Techniques of one form differ in amounts alone.
     """
 
     written: str
     file: TechniqueFile
     effort: int
     risk: int
-    slot: frozenset[str]
+    form: frozenset[Form]
 
 
 def part_of(written: str) -> Part:
@@ -40,8 +46,12 @@ def part_of(written: str) -> Part:
     """
     technique = load_technique(written)
     file = technique.file
-    slot = {claim for effect in file.effects for claim in claims_of(effect) or (file.dimension,)}
-    return Part(written, file, EFFORTS.index(file.training.effort), _risk(technique), frozenset(slot))
+    form = frozenset(_form(effect.model_dump(exclude_none=True, exclude=AMOUNTS)) for effect in file.effects)
+    return Part(written, file, EFFORTS.index(file.training.effort), _risk(technique), form)
+
+
+def _form(effect: Mapping[str, Any]) -> Form:
+    return tuple((name, value if isinstance(value, str) else None) for name, value in sorted(effect.items()))
 
 
 def _risk(technique: Technique) -> int:

@@ -1,17 +1,18 @@
-"""Which stacks of techniques are worth a look: every combination of those that nothing of their slot beats.
+"""Which stacks of techniques are worth a look: combinations of those that no other of their form beats.
 
 Left out, and counted:
 
-    idle        a technique that alone makes none of the four quantities better, nor dollars
-    dominated   one that is beaten by another of its slot in nothing: quantities, dollars, training and risk, each alone
-    larger      one that takes more accelerators, unless it is asked for: that buys parity, no technique does
+    larger      a technique that takes more accelerators, unless it is asked for: that buys parity, no technique does
+    idle        one that alone makes none of the four quantities better, nor dollars
+    dominated   one that another of its form beats in all: quantities, dollars, training and risk, each alone. One form
+                are formats of KV, shares that are evicted, windows, heads, hybrids with states ...: they differ in
+                amounts alone
     refused     a stack that cannot be composed; no stack that has it is tried
-    no gain     a stack in which one technique makes nothing better than the others have without it; nothing is added
+    no gain     a stack in which one technique makes nothing better than the others are without it; none is built on it
 
-The last is exact for what is reported as long as it concerns that stack itself: without the technique it is at least
-as good in all, at no more training and risk. That techniques which are beaten alone, and stacks that gain nothing, do
-not come back in a larger stack is no law, since overlaps are worked out and not multiplied: ``exhaustive`` tries all,
-and tests compare the two.
+For what is reported the last is exact as far as that stack goes: without the technique it is at least as good in all,
+at no more training and risk. That what is left out would not come back in a larger stack is no law, since overlaps are
+worked out and not multiplied. ``exhaustive`` tries everything; tests/relations/test_frontier.py compares the two.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def _idle(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
 
 
 def _dominated(alone: Sequence[Tried]) -> dict[str, str]:
-    """Those that another of their slot beats; of equal ones all but the first."""
+    """Those that another of their form beats; of equal ones all but the first."""
     out = {}
     for number, one in enumerate(alone):
         by = next((o for i, o in enumerate(alone) if i != number and _dominates(o, one, i < number)), None)
@@ -133,8 +134,8 @@ def _dominated(alone: Sequence[Tried]) -> dict[str, str]:
 
 
 def _dominates(other: Tried, one: Tried, earlier: bool) -> bool:
-    """Whether the other takes no slot that the first does not, and is worse in nothing."""
-    narrow, wide = other.parts[0].slot, one.parts[0].slot
+    """Whether the other does nothing of another form than the first, and is worse in nothing."""
+    narrow, wide = other.parts[0].form, one.parts[0].form
     if not narrow <= wide or other.effort > one.effort or other.risk > one.risk or one.beats(other):
         return False
     return earlier or narrow < wide or other.effort < one.effort or other.risk < one.risk or other.beats(one)

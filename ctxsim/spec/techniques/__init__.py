@@ -1,6 +1,6 @@
 """Techniques that make long contexts cheaper: pure changes of a model and of how it is served."""
 
-from ctxsim.spec.techniques.applying import Applied, Changed, StackError, apply_all, claims_of
+from ctxsim.spec.techniques.applying import Applied, Changed, StackError, apply_all
 from ctxsim.spec.techniques.file import DIMENSIONS, TechniqueFile
 from ctxsim.spec.techniques.loading import Technique, load_technique, parse_written
 from ctxsim.spec.techniques.subject import RefusalError, Subject
@@ -15,7 +15,6 @@ __all__ = [
     "Technique",
     "TechniqueFile",
     "apply_all",
-    "claims_of",
     "load_technique",
     "parse_written",
 ]

@@ -99,7 +99,9 @@ def _applied(technique: Technique, subject: Subject) -> Subject:
 
 def _effected(effect: Any, name: str, subject: Subject) -> Subject:
     """The subject with one effect; what it claims must not be another technique's, unless it changes nothing."""
-    apply, claims = EFFECTS[effect.kind][0], claims_of(effect)
+    apply, claims = EFFECTS[effect.kind]
+    if effect.kind == "set":
+        claims = (f"the setting {effect.setting}",)
     taken = next((claim for claim in claims if subject.claimed.get(claim, name) != name), None)
     after: Subject | None = None
     try:
@@ -113,11 +115,6 @@ def _effected(effect: Any, name: str, subject: Subject) -> Subject:
     if taken is not None or after is None:
         raise RefusalError(f"{subject.claimed[str(taken)]} changes {taken} already; use one of them")
     return replace(after, claimed={**after.claimed, **dict.fromkeys(claims or (name,), name)})
-
-
-def claims_of(effect: Any) -> tuple[str, ...]:
-    """What an effect changes that no other technique may change too."""
-    return (f"the setting {effect.setting}",) if effect.kind == "set" else EFFECTS[effect.kind][1]
 
 
 def _digest(technique: Technique) -> Applied:
