@@ -22,7 +22,7 @@ def frontier(
         str | None, typer.Option(metavar="TOKENS", help="The long context: 100k, 1m.  [default: the scenario's]")
     ] = None,
     within: Annotated[str, typer.Option(metavar="SHARE", help="How much worse still counts as parity: 10%.")] = "0%",
-    most: Annotated[int, typer.Option(min=0, help="Techniques of a stack, at most.")] = 4,
+    most: Annotated[int, typer.Option(min=1, help="Techniques of a stack, at most.")] = 4,
     techniques: Annotated[
         str | None,
         typer.Option(

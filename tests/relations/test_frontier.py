@@ -21,7 +21,7 @@ MIXED = ("cla", "dsa", "duoattention", "gqa", "h2o", "jamba-like", "kv-fp8", "kv
 SUBSETS = (
     ("dsa", "gqa", "h2o", "kv-fp8", "kv-int4", "mqa", "quest", "snapkv"),
     ("cla", "jamba-like", "gemma-like", "kv-int4", "kvquant", "triforce", "yoco", "ecoformer"),
-    ("colt5", "duoattention", "matformer", "memoryformer", "razorattention", "weights-fp8", "weights-int8", "weights-int4"),
+    ("colt5", "duoattention", "matformer", "memoryformer", "weights-fp8", "weights-int8", "weights-int4", "dsa"),
     ("fastgen", "dmc", "infllm", "kivi-2bit", "layerskip", "calm", "speculative-decoding", "wkvquant"),
 )  # fmt: skip
 

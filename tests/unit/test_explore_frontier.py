@@ -175,8 +175,13 @@ def test_faults_of_the_scenario_are_not_taken_for_refusals(tmp_path):
         frontier(scenario_document("paper-34b-50k"), 4000, techniques=("nope",), executor=local(1))
     with pytest.raises(SpecError, match="expected replicas of one kind"):
         frontier(scenario_document("llama-70b-mixed-fleet"), 4000, executor=local(1))
+    with pytest.raises(SpecError, match="expected at least 1 technique of a stack, found 0"):
+        frontier(scenario_document("paper-34b-50k"), 4000, most=0, executor=local(1))
+
+
+def test_a_target_that_does_not_fit_is_none():
+    document = scenario_document("yi-34b-50k-a100", {"model": "llama-3.1-405b"})
     with pytest.raises(InfeasibleError, match="over 4,000 tokens, without techniques, weights need"):
-        document = scenario_document("yi-34b-50k-a100", {"model": "llama-3.1-405b"})
         frontier(document, 4000, executor=local(1))
 
 
@@ -190,7 +195,7 @@ def test_errors_that_are_no_refusals_are_not_hidden(monkeypatch):
 
 
 def test_a_refused_trial_says_why():
-    found = road("paper-34b-50k", None, (), most=0)
+    found = road("paper-34b-50k", None, (), most=1)
     assert "changes the format of KV already" in str(Trial(found.bare, found.session, ("kv-fp8", "kv-int4")).run())
 
 

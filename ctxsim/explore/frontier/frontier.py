@@ -204,6 +204,9 @@ def frontier(
     Raises SpecError where one is not known, or where there are several groups of replicas; InfeasibleError where not
     even the target fits.
     """
+    if most < 1:
+        message = f"expected at least 1 technique of a stack, found {most}; give techniques=[] to try none"
+        raise SpecError(Fault("", None, None, "most", message))
     written = resolve_scenario(document)
     parts = [part_of(name) for name in (offered(written) if techniques is None else dict.fromkeys(techniques))]
     session = typical_session(written)
