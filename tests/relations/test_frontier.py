@@ -22,6 +22,7 @@ SUBSETS = (
     ("dsa", "gqa", "h2o", "kv-fp8", "kv-int4", "mqa", "quest", "snapkv"),
     ("cla", "jamba-like", "gemma-like", "kv-int4", "kvquant", "triforce", "yoco", "ecoformer"),
     ("colt5", "duoattention", "matformer", "memoryformer", "weights-fp8", "weights-int8", "weights-int4", "dsa"),
+    ("ecoformer", "gqa", "matformer-draft", "pyramidkv", "weights-int8", "cla"),
     ("fastgen", "dmc", "infllm", "kivi-2bit", "layerskip", "calm", "speculative-decoding", "wkvquant"),
 )  # fmt: skip
 

@@ -61,9 +61,8 @@ def test_what_does_not_fit_is_printed_and_exits_with_three():
     assert "The four quantities" in outcome.out
     assert "infeasible: no stack of techniques makes a session of 1,000,000 tokens fit on 2 x a100" in outcome.err
     assert "does not fit without techniques" in outcome.err
-    assert (
-        answer("frontier", "yi-34b-50k-a100", "--context", "1m", "--techniques", "quest")["result"]["feasible"] is False
-    )
+    words = ("frontier", "yi-34b-50k-a100", "--context", "1m", "--techniques", "quest", *ONE)
+    assert answer(*words, code=3)["result"]["feasible"] is False
     unfit = ctxsim("frontier", "yi-34b-50k-a100", "--set", "model=llama-3.1-405b")
     assert unfit.code == 3
     assert "over 4,000 tokens, without techniques, weights need" in unfit.err

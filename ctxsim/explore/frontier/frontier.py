@@ -221,7 +221,7 @@ def frontier(
     assert isinstance(measured, Measured), measured
     return Frontier(
         scenario, session, target_tokens, within_ratio, Tried.of((), measured),
-        search(Setup(bare, session, executor), parts, most, techniques is not None, exhaustive),
+        search(Setup(bare, session, short, executor), parts, most, techniques is not None, exhaustive),
         limit_of(scenario, session), limit_of(scenario, short), bare,
     )  # fmt: skip
 

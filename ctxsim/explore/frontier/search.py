@@ -8,11 +8,12 @@ Left out, and counted:
                 are formats of KV, shares that are evicted, windows, heads, hybrids with states ...: they differ in
                 amounts alone
     refused     a stack that cannot be composed; no stack that has it is tried
-    no gain     a stack in which one technique makes nothing better than the others are without it; none is built on it
+    no gain     a stack in which one technique makes nothing better than the others are without it
 
-For what is reported the last is exact as far as that stack goes: without the technique it is at least as good in all,
-at no more training and risk. That what is left out would not come back in a larger stack is no law, since overlaps are
-worked out and not multiplied. ``exhaustive`` tries everything; tests/relations/test_frontier.py compares the two.
+Alone means over the long context and over the target's, as beside others a technique may meet as little KV as there.
+The last is exact: without the technique the stack is at least as good in all, at no more training and risk. The others
+are no law, since overlaps are worked out and not multiplied. ``exhaustive`` tries everything, and
+tests/relations/test_frontier.py compares the two.
 """
 
 from __future__ import annotations
@@ -58,15 +59,16 @@ class Search:
 
 @dataclass(frozen=True)
 class Setup:
-    """Where stacks are tried: a scenario without techniques, its session, the processes."""
+    """Where stacks are tried: a scenario without techniques, its session over both contexts, the processes."""
 
     document: Document
     session: TypicalSession
+    short: TypicalSession
     executor: Executor
 
-    def run(self, stacks: Sequence[tuple[str, ...]]) -> list[Measured | str]:
-        """What each comes to, in their order."""
-        tasks = list(enumerate(Trial(self.document, self.session, stack) for stack in stacks))
+    def run(self, stacks: Sequence[tuple[str, ...]], session: TypicalSession | None = None) -> list[Measured | str]:
+        """What each comes to over the long context, or another, in their order."""
+        tasks = list(enumerate(Trial(self.document, session or self.session, stack) for stack in stacks))
         chunks = [tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK)]
         found = dict(self.executor(chunks))
         return [found[number] for number in range(len(tasks))]
@@ -84,13 +86,24 @@ def search(setup: Setup, parts: Sequence[Part], most: int, named: bool, exhausti
     if not named:
         alone = _left(found, "larger", alone, _larger(found, alone))
     if not exhaustive:
-        alone = _left(found, "idle", alone, _idle(found, alone))
-        alone = _left(found, "dominated", alone, _dominated(alone))
+        short = _over_target(setup, alone)
+        alone = _left(found, "idle", alone, _idle(found.stacks[0], alone, short))
+        alone = _left(found, "dominated", alone, _dominated(alone, short))
     found.combined, found.stacks = len(alone), found.stacks + alone
     tried: dict[Stack, Tried] = {(): found.stacks[0], **{(number,): one for number, one in enumerate(alone)}}
     for size in range(2, most + 1):
         _grow(setup, [one.parts[0] for one in alone], tried, size, found, exhaustive)
     return found
+
+
+def _over_target(setup: Setup, alone: Sequence[Tried]) -> dict[str, Tried]:
+    """Each stack, and none, over the target's context."""
+    parts = [(), *(one.parts for one in alone)]
+    answers = setup.run([tuple(part.written for part in stack) for stack in parts], setup.short)
+    found = [
+        Tried.of(stack, answer) for stack, answer in zip(parts, answers, strict=True) if not isinstance(answer, str)
+    ]
+    return {one.stack: one for one in found}
 
 
 def _alone(setup: Setup, parts: Sequence[Part], found: Search) -> list[Tried]:
@@ -118,33 +131,39 @@ def _larger(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
     }
 
 
-def _idle(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
-    """Those that make nothing better."""
-    return {one.stack: "makes nothing better alone" for one in alone if not one.beats(found.stacks[0])}
+def _idle(empty: Tried, alone: Sequence[Tried], short: Mapping[str, Tried]) -> dict[str, str]:
+    """Those that make nothing better, over neither context."""
+    return {one.stack: "makes nothing better alone" for one in alone if not _beats(one, empty, short)}
 
 
-def _dominated(alone: Sequence[Tried]) -> dict[str, str]:
+def _beats(one: Tried, other: Tried, short: Mapping[str, Tried]) -> bool:
+    """Whether it is better in something over one of the contexts."""
+    return one.beats(other) or short[one.stack].beats(short[other.stack])
+
+
+def _dominated(alone: Sequence[Tried], short: Mapping[str, Tried]) -> dict[str, str]:
     """Those that another of their form beats; of equal ones all but the first."""
     out = {}
     for number, one in enumerate(alone):
-        by = next((o for i, o in enumerate(alone) if i != number and _dominates(o, one, i < number)), None)
+        by = next((o for i, o in enumerate(alone) if i != number and _dominates(o, one, short, i < number)), None)
         if by is not None:
             out[one.stack] = f"{by.stack} is at least as good in all"
     return out
 
 
-def _dominates(other: Tried, one: Tried, earlier: bool) -> bool:
+def _dominates(other: Tried, one: Tried, short: Mapping[str, Tried], earlier: bool) -> bool:
     """Whether the other does nothing of another form than the first, and is worse in nothing."""
     narrow, wide = other.parts[0].form, one.parts[0].form
-    if not narrow <= wide or other.effort > one.effort or other.risk > one.risk or one.beats(other):
+    if not narrow <= wide or other.effort > one.effort or other.risk > one.risk or _beats(one, other, short):
         return False
-    return earlier or narrow < wide or other.effort < one.effort or other.risk < one.risk or other.beats(one)
+    strictly = narrow < wide or other.effort < one.effort or other.risk < one.risk
+    return earlier or strictly or _beats(other, one, short)
 
 
 def _grow(
     setup: Setup, parts: Sequence[Part], tried: dict[Stack, Tried], size: int, found: Search, exhaustive: bool
 ) -> None:
-    """Adds the stacks of that size; what is refused or gains nothing is counted, and not grown further."""
+    """Adds the stacks of that size; what is refused is counted and not grown further, what gains nothing counted."""
     stacks = list(combinations(range(len(parts)), size) if exhaustive else _candidates(tried, size, len(parts)))
     answers = setup.run([tuple(parts[number].written for number in stack) for stack in stacks])
     for stack, answer in zip(stacks, answers, strict=True):
@@ -152,16 +171,15 @@ def _grow(
             found.refused += 1
             continue
         found.evaluated += 1
-        one = Tried.of([parts[number] for number in stack], answer)
+        one = tried[stack] = Tried.of([parts[number] for number in stack], answer)
         if exhaustive or all(one.beats(tried[less]) for less in _one_less(stack)):
-            tried[stack] = one
             found.stacks.append(one)
         else:
             found.without_gain += 1
 
 
 def _candidates(tried: Mapping[Stack, Tried], size: int, number: int) -> Iterator[Stack]:
-    """Stacks of that size whose every part can be left out and what is left counts."""
+    """Stacks of that size of which nothing smaller was refused."""
     for stack in [stack for stack in tried if len(stack) == size - 1]:
         for last in range(stack[-1] + 1, number):
             grown = (*stack, last)
