@@ -42,17 +42,19 @@ def frontier(
     Concurrency, prefill, decode and switching each: at the target, without techniques, the best that a stack reaches,
     the cheapest at parity. Then dollars of a session against training and risk. Exits with 3 where no stack fits.
     """
+    from ctxsim.cli.progress import StageProgress
     from ctxsim.cli.views.roads import frontier_keys, frontier_view
     from ctxsim.explore.executors import local
     from ctxsim.explore.frontier import frontier as run_frontier
     from ctxsim.explore.frontier import parse_within
 
-    found = run_frontier(
-        document_at(scenario, settings), context_of("--target", target.removesuffix("-parity")),
-        None if context is None else context_of("--context", context), within_ratio=parse_within(within), most=most,
-        techniques=None if techniques is None else names_of("--techniques", techniques), exhaustive=exhaustive,
-        executor=local(workers_of(workers)),
-    )  # fmt: skip
+    with StageProgress() as progress:
+        found = run_frontier(
+            document_at(scenario, settings), context_of("--target", target.removesuffix("-parity")),
+            None if context is None else context_of("--context", context), within_ratio=parse_within(within),
+            most=most, techniques=None if techniques is None else names_of("--techniques", techniques),
+            exhaustive=exhaustive, executor=local(workers_of(workers)), progress=progress.update,
+        )  # fmt: skip
     result: dict[str, Any] = frontier_keys(found)
     if out is not None:
         from ctxsim.reporting.figures.road import write_road

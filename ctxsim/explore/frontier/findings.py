@@ -78,7 +78,7 @@ def times(ratio: float) -> str:
 
 def _where(found: Frontier) -> str:
     scenario = found.scenario
-    machine = f"{scenario.deployment.tensor_parallel} x {scenario.hardware.name}"
+    machine = f"{scenario.deployment.ranks} x {scenario.hardware.name}"
     return f"{found.session.document_tokens:,} tokens of {scenario.model.name} on {machine}"
 
 

@@ -20,7 +20,7 @@ from ctxsim.explore.cost_curve import of_one_kind
 from ctxsim.explore.executors import Executor
 from ctxsim.explore.frontier.limits import Limit, limit_of
 from ctxsim.explore.frontier.scales import EFFORTS, RISKS, Part, part_of
-from ctxsim.explore.frontier.search import Search, Setup, search
+from ctxsim.explore.frontier.search import Progress, Search, Setup, quiet, search
 from ctxsim.explore.frontier.trial import NAMES, QUANTITIES, Measured, Trial, Tried
 from ctxsim.spec.catalog import names
 from ctxsim.spec.document import Document
@@ -150,7 +150,7 @@ class Frontier:
             return None
         return (
             f"no stack of techniques makes a session of {self.session.document_tokens:,} tokens fit on "
-            f"{self.scenario.deployment.tensor_parallel} x {self.scenario.hardware.name}: take more of them"
+            f"{self.scenario.deployment.ranks} x {self.scenario.hardware.name}: take more of them"
         )
 
     @property
@@ -197,6 +197,7 @@ def _buys(level: Level, below: Level) -> bool:
 def frontier(
     document: Document, target_tokens: int, context_tokens: int | None = None, *, within_ratio: float = 0.0,
     most: int = 4, techniques: Sequence[str] | None = None, exhaustive: bool = False, executor: Executor,
+    progress: Progress = quiet,
 ) -> Frontier:  # fmt: skip
     """The scenario over its own context, or another, against the same over the target's.
 
@@ -221,7 +222,7 @@ def frontier(
     assert isinstance(measured, Measured), measured
     return Frontier(
         scenario, session, target_tokens, within_ratio, Tried.of((), measured),
-        search(Setup(bare, session, short, executor), parts, most, techniques is not None, exhaustive),
+        search(Setup(bare, session, short, executor, progress), parts, most, techniques is not None, exhaustive),
         limit_of(scenario, session), limit_of(scenario, short), bare,
     )  # fmt: skip
 

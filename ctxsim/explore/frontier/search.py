@@ -18,7 +18,7 @@ tests/relations/test_frontier.py compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -31,13 +31,15 @@ from ctxsim.spec.document import Document
 CHUNK = 32
 """Stacks that a process is handed at once: a few tenths of a second."""
 
+Progress = Callable[[str, int, int], None]
+
 Stack = tuple[int, ...]
 """Numbers of the parts, ascending."""
 
 
 @dataclass
 class Search:
-    """What was tried. stacks: all that count, the empty one first. left_out: parts by why; refused_alone: with why."""
+    """What was tried. stacks: all that count, the empty one first. left_out: by why, techniques with what was found."""
 
     stacks: list[Tried] = field(default_factory=list)
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -57,20 +59,31 @@ class Search:
         }  # fmt: skip
 
 
+def quiet(what: str, done: int, of: int) -> None:
+    """Says nothing."""
+
+
 @dataclass(frozen=True)
 class Setup:
-    """Where stacks are tried: a scenario without techniques, its session over both contexts, the processes."""
+    """Where stacks are tried: a scenario without techniques, its session over both contexts, the processes.
+
+    progress: told what is worked out, how much of it is done, and of how much.
+    """
 
     document: Document
     session: TypicalSession
     short: TypicalSession
     executor: Executor
+    progress: Progress = quiet
 
     def run(self, stacks: Sequence[tuple[str, ...]], session: TypicalSession | None = None) -> list[Measured | str]:
         """What each comes to over the long context, or another, in their order."""
         tasks = list(enumerate(Trial(self.document, session or self.session, stack) for stack in stacks))
         chunks = [tasks[first : first + CHUNK] for first in range(0, len(tasks), CHUNK)]
-        found = dict(self.executor(chunks))
+        found: dict[int, Measured | str] = {}
+        for number, answer in self.executor(chunks):
+            found[number] = answer
+            self.progress(f"stacks of {len(stacks[0])}", len(found), len(tasks))
         return [found[number] for number in range(len(tasks))]
 
 
@@ -122,12 +135,12 @@ def _left(found: Search, why: str, alone: Sequence[Tried], out: Mapping[str, str
 
 
 def _larger(found: Search, alone: Sequence[Tried]) -> dict[str, str]:
-    """Those whose replicas cost more a second than the scenario's own."""
-    own = found.stacks[0].measured.usd_per_s
+    """Those whose replicas are more accelerators than the scenario's own."""
+    own = found.stacks[0].measured.accelerators
     return {
-        one.stack: f"takes {one.measured.usd_per_s / own:.4g} times as many accelerators"
+        one.stack: f"takes {one.measured.accelerators / own:.4g} times as many accelerators"
         for one in alone
-        if one.measured.usd_per_s > own
+        if one.measured.accelerators > own
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ctxsim.analysis.quantities import four_quantities
 from ctxsim.analysis.session import TypicalSession
 from ctxsim.analysis.session_cost import session_usd
-from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.cost import CostModel
 from ctxsim.errors import SpecError
 from ctxsim.explore.frontier.scales import EFFORTS, RISKS, Part, effort_of, risk_of
 from ctxsim.spec.document import Document
@@ -26,11 +26,11 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What a stack comes to. usd_per_session: of a full fleet (see analysis.account); usd_per_s: of a replica."""
+    """What a stack comes to. usd_per_session: of a full fleet (see analysis.account); accelerators: of a replica."""
 
     values: Mapping[str, float]
     usd_per_session: float
-    usd_per_s: float
+    accelerators: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Trial:
         cost = CostModel(scenario)
         found = four_quantities(cost, self.session.document_tokens, self.session.answer_tokens)
         values = {name: float(getattr(found, name)) for name in QUANTITIES}
-        return Measured(values, session_usd(scenario, self.session), replica_usd_per_s(scenario))
+        return Measured(values, session_usd(scenario, self.session), scenario.deployment.ranks)
 
     @property
     def scenario(self) -> Scenario:
