@@ -179,6 +179,19 @@ def test_what_no_fit_covers_is_said() -> None:
     assert "attention full prefill" in CostModel(stack("yoco", **fidelity)).unpriced
 
 
+def test_what_is_kept_is_read_at_measured_times() -> None:
+    """Half of 40,000 tokens takes what 20,000 take, but for where the curve is drawn straight between its knots."""
+
+    def decode_s(cost: CostModel, context: int) -> float:
+        costs = cost.breakdown(cost.batch(1, context - 1))
+        return float(next(c.seconds for c in costs if c.name == "attention full decode"))
+
+    half = CostModel(stack("h2o(keep_ratio=0.5)", fidelity="calibrated"))
+    whole = CostModel(stack(fidelity="calibrated"))
+    for context in (2**15, 40_000):
+        assert decode_s(half, context) == pytest.approx(decode_s(whole, context // 2), rel=1e-3)
+
+
 @pytest.mark.parametrize("techniques", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("fidelity", ["peak", "calibrated"])
 def test_costs_by_operation_sum_to_the_law(techniques: tuple[str, ...], fidelity: str) -> None:

@@ -67,8 +67,8 @@ def _what(scenario: Scenario) -> str:
     stack = f", the techniques {', '.join(scenario.techniques)}" if scenario.techniques else ""
     return (
         f"{scenario.model.name} with weights in {serving.weight_dtype} and KV in {serving.kv_dtype}{stack}, idle KV "
-        f"under policy {serving.residency}, {serving.max_num_batched_tokens:,} tokens an iteration at most. The whole fleet "
-        f"costs {show(usd_per_s, 'usd_per_s')}; the price of {scenario.hardware.name} is that of {origin}."
+        f"under policy {serving.residency}, {serving.max_num_batched_tokens:,} tokens an iteration at most. The whole "
+        f"fleet costs {show(usd_per_s, 'usd_per_s')}; the price of {scenario.hardware.name} is that of {origin}."
     )
 
 
