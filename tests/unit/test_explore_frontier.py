@@ -216,3 +216,20 @@ def test_a_share_is_a_percentage_or_a_number():
     for text in ("x", "-1%", "nan", "inf"):
         with pytest.raises(SpecError, match="expected a share of at least 0"):
             parse_within(text)
+
+
+@pytest.mark.parametrize("name", names("technique"))
+def test_what_files_say_for_searches_exists(name):
+    part = part_of(name)
+    for tested in part.file.tested_with:
+        assert set(tested.techniques) <= set(names("technique"))
+    for setting in part.file.frontier:
+        written = f"{name}({','.join(f'{key}={value}' for key, value in setting.items())})"
+        assert part_of(written).file.effects != part.file.effects
+
+
+def test_a_file_can_name_further_parameters_only_if_it_has_them(tmp_path):
+    text = find("technique", "cla").read_text().replace("frontier: [{layers_per_group: 0}]", "frontier: [{layers: 0}]")
+    (tmp_path / "cla.yaml").write_text(text)
+    with pytest.raises(SpecError, match='frontier: expected parameters of the technique, found "layers"'):
+        part_of(str(tmp_path / "cla.yaml"))
