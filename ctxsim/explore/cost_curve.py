@@ -201,8 +201,8 @@ def _elasticities(scenario: Scenario, session: TypicalSession) -> Iterator[tuple
 
 
 def _usd(scenario: Scenario, session: TypicalSession) -> float | None:
-    fits = infeasible_reason(CostModel(scenario), session) is None
-    return session_usd(scenario, session) if fits else None
+    cost = CostModel(scenario)
+    return session_usd([cost], session) if infeasible_reason(cost, session) is None else None
 
 
 def warnings_of(points: Sequence[CostPoint]) -> Iterator[str]:

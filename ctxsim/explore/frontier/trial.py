@@ -50,7 +50,7 @@ class Trial:
         cost = CostModel(scenario)
         found = four_quantities(cost, self.session.document_tokens, self.session.answer_tokens)
         values = {name: float(getattr(found, name)) for name in QUANTITIES}
-        return Measured(values, session_usd(scenario, self.session), scenario.deployment.ranks)
+        return Measured(values, session_usd([cost], self.session), scenario.deployment.ranks)
 
     @property
     def scenario(self) -> Scenario:
