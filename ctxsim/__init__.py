@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ctxsim.api.economics import explain as explain
     from ctxsim.api.mapping import cliff as cliff
     from ctxsim.api.mapping import residency as residency
+    from ctxsim.api.roads import frontier as frontier
     from ctxsim.api.storage import load_result as load_result
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "cliff",
     "cost_curve",
     "explain",
+    "frontier",
     "load",
     "load_result",
     "plan",
@@ -48,6 +50,7 @@ _MODULE_OF = {
     "cost_curve": "ctxsim.api.economics",
     "explain": "ctxsim.api.economics",
     "cliff": "ctxsim.api.mapping",
+    "frontier": "ctxsim.api.roads",
     "load": "ctxsim.api.calls",
     "load_result": "ctxsim.api.storage",
     "plan": "ctxsim.api.deciding",

@@ -100,9 +100,8 @@ def session_cost(scenario: Scenario, session: TypicalSession) -> SessionCost:
     return SessionCost(session, cells, last, next(filter(None, reasons), None))
 
 
-def session_usd(scenario: Scenario, session: TypicalSession) -> float:
-    """The dollars of ``session_cost`` alone, in a third of its time."""
-    costs = [CostModel(group) for group in scenario.fleet]
+def session_usd(costs: Sequence[CostModel], session: TypicalSession) -> float:
+    """The dollars of ``session_cost`` alone, in a third of its time. costs: one of each group of a fleet."""
     parts = [[account(cost, session)] for cost in costs]
     return sum(share * total_of(one[0].values()).usd for share, one in zip(_shares(costs, parts), parts, strict=True))
 

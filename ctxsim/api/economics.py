@@ -27,10 +27,7 @@ def explain(base: Source, against: str | int = "4k", *, simulate: bool = False) 
 
     simulate: the same from the bills of two simulations too, on the same draws.
     """
-    try:
-        context = tokens(str(against))
-    except UnitError as error:
-        raise SpecError(Fault("", None, None, "against", str(error))) from None
+    context = context_of("against", str(against))
     scenario = base if isinstance(base, Scenario) else load_scenario(base)
     return ExplainResult(run_explain(scenario, context, simulate))
 
@@ -45,7 +42,7 @@ def cost_curve(
     """
     wanted = parse_contexts(contexts if isinstance(contexts, str) else ",".join(map(str, contexts)))
     stacks = None if techniques is None else [tuple(stack) for stack in techniques]
-    return CostCurveResult(run_cost_curve(_document(base), wanted, hardware, stacks, fit))
+    return CostCurveResult(run_cost_curve(document_at(base), wanted, hardware, stacks, fit))
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,5 +144,14 @@ class CostCurvePlots:
         return drawn(cost_curve_figure(self.result.points))
 
 
-def _document(base: Source) -> Document:
+def document_at(base: Source) -> Document:
+    """What the base is resolved from: a scenario, its file or its name."""
     return document_of(base) if isinstance(base, Scenario) else scenario_document(base)
+
+
+def context_of(name: str, text: str) -> int:
+    """A number of tokens as an argument says it; raises SpecError."""
+    try:
+        return tokens(text)
+    except UnitError as error:
+        raise SpecError(Fault("", None, None, name, str(error))) from None

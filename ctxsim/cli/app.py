@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ctxsim import __version__
-from ctxsim.cli import commands, documents, explaining, exploring, interop, mapping, measuring, planning
+from ctxsim.cli import commands, documents, explaining, exploring, interop, mapping, measuring, planning, roads
 from ctxsim.cli.answer import Answer, deliver, deliver_error
 from ctxsim.errors import CtxsimError, InfeasibleError
 
@@ -84,6 +84,7 @@ app.command("explain")(explaining.explain)
 app.command("curve")(explaining.curve)
 app.command("residency")(mapping.residency)
 app.command("cliff")(mapping.cliff)
+app.command("frontier")(roads.frontier)
 app.command("paper")(documents.paper)
 app.command("report")(documents.report)
 app.command("measure")(measuring.measure)

@@ -37,13 +37,13 @@ def explain(
     from ctxsim.explore.explain_work import explain_work
     from ctxsim.spec.scenario import load_scenario
 
-    found = run_explain(load_scenario(scenario, overrides_of(settings)), _context(against), simulate)
+    found = run_explain(load_scenario(scenario, overrides_of(settings)), context_of("--against", against), simulate)
     work = explain_work(found) if show_work else []
     result: dict[str, Any] = explain_keys(found) | ({"work": work} if show_work else {})
     if out is not None:
         from ctxsim.reporting.figures.waterfall import write_waterfall
 
-        result |= _written(out, found.rows, "waterfall.svg", lambda path: write_waterfall(found, path))
+        result |= written(out, found.rows, "waterfall.svg", lambda path: write_waterfall(found, path))
     reason = found.infeasible_reason
     return Answer(
         "explain", result, lambda: explain_view(found, work), as_json, scenario_sha256=found.scenario.sha256,
@@ -86,14 +86,14 @@ def curve(
     document = document_at(scenario, settings)
     (base,) = scenarios_of(document, [()])
     points = cost_curve(
-        document, parse_contexts(contexts), None if hardware is None else _names(hardware),
+        document, parse_contexts(contexts), None if hardware is None else names_of("--hardware", hardware),
         None if techniques is None else parse_stacks(techniques), fit,
     )  # fmt: skip
     result: dict[str, Any] = curve_keys(base, points, fit)
     if out is not None:
         from ctxsim.reporting.figures.cost_curve import write_cost_curve
 
-        result |= _written(
+        result |= written(
             out, [point.row for point in points], "curve.svg", lambda path: write_cost_curve(points, path)
         )
     failure = None if any(point.cost is not None for point in points) else f"infeasible: {points[0].reason}"
@@ -104,7 +104,7 @@ def curve(
     )  # fmt: skip
 
 
-def _written(folder: Path, rows: Any, figure: str, draw: Callable[[Path], Path]) -> dict[str, Any]:
+def written(folder: Path, rows: Any, figure: str, draw: Callable[[Path], Path]) -> dict[str, Any]:
     """Writes rows and figure into the folder; returns where."""
     from ctxsim.api.storage import prepare_folder
     from ctxsim.explore.store import write_rows
@@ -115,18 +115,22 @@ def _written(folder: Path, rows: Any, figure: str, draw: Callable[[Path], Path])
     return {"folder": str(target)}
 
 
-def _context(text: str) -> int:
+def context_of(option: str, text: str) -> int:
+    """A number of tokens as an option says it; raises SpecError."""
     from ctxsim.units import UnitError, tokens
 
     try:
         return tokens(text)
     except UnitError as error:
-        raise SpecError(Fault("--against", None, None, "", str(error))) from None
+        raise SpecError(Fault(option, None, None, "", str(error))) from None
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
+def names_of(option: str, text: str) -> list[str]:
+    """Names parted by commas, those in brackets left together; raises SpecError."""
+    from ctxsim.explore.vary import split
+
+    names = [name.strip() for name in split(text, ",")]
     if not all(names) or len(set(names)) < len(names):
         message = "expected names parted by commas, each once, found an empty one or one again; name each once"
-        raise SpecError(Fault(f"--hardware {text}", None, None, "", message))
+        raise SpecError(Fault(f"{option} {text}", None, None, "", message))
     return names

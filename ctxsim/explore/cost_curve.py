@@ -129,10 +129,7 @@ def cost_curve(
     fit: each point on the smallest replica that holds it (see fitting). A series that is no valid scenario has points
     with the reason. Raises SpecError where none is, or where there are several groups of replicas.
     """
-    base = resolve_scenario(document)
-    if base.others:
-        message = f"expected replicas of one kind, found {len(base.fleet)} groups; give --set deployment.groups=[]"
-        raise SpecError(Fault(base.path, None, None, "deployment.groups", message))
+    base = of_one_kind(resolve_scenario(document))
     machines = [None] if hardware is None else hardware
     chosen = [None] if stacks is None else stacks
     points: list[CostPoint] = []
@@ -147,6 +144,14 @@ def cost_curve(
 
 def _reasons(points: Sequence[CostPoint]) -> Iterator[str]:
     return (point.reason for point in points if point.reason is not None)
+
+
+def of_one_kind(scenario: Scenario) -> Scenario:
+    """The scenario; raises SpecError where it has several groups of replicas."""
+    if scenario.others:
+        message = f"expected replicas of one kind, found {len(scenario.fleet)} groups; give --set deployment.groups=[]"
+        raise SpecError(Fault(scenario.path, None, None, "deployment.groups", message))
+    return scenario
 
 
 def _setting(machine: str | None, stack: tuple[str, ...] | None, fit: bool) -> Setting:
@@ -196,8 +201,8 @@ def _elasticities(scenario: Scenario, session: TypicalSession) -> Iterator[tuple
 
 
 def _usd(scenario: Scenario, session: TypicalSession) -> float | None:
-    fits = infeasible_reason(CostModel(scenario), session) is None
-    return session_usd(scenario, session) if fits else None
+    cost = CostModel(scenario)
+    return session_usd([cost], session) if infeasible_reason(cost, session) is None else None
 
 
 def warnings_of(points: Sequence[CostPoint]) -> Iterator[str]:

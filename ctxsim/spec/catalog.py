@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +52,7 @@ def is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
 
 
+@cache
 def _shipped(kind: Kind) -> dict[str, Path]:
     """Name to file, from the first root that has the folder."""
     for root in _ROOTS:

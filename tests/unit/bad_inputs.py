@@ -231,7 +231,8 @@ BAD_INPUT = {
     "--set of wrong syntax": (setting("workload.arrival={kind: poisson"), "found wrong syntax"),
     "unknown number format": (
         setting("serving.kv_dtype=fp7"),
-        'expected one of bf16, fp32, fp8, int8, int4, found "fp7"; did you mean "fp8"?',
+        'expected one of bf16, fp32, fp8, int8, int4, int4_scale, kivi2, kvquant3, wkvquant4, found "fp7"; '
+        'did you mean "fp8"?',
     ),
     "token budget below the batch": (
         setting("serving.max_num_batched_tokens=100"),

@@ -66,7 +66,7 @@ def test_the_python_interface_loads_no_table_library_before_a_table_is_asked_for
 
 def test_public_names_are_loaded_on_use():
     from ctxsim import analysis
-    from ctxsim.api import calls, deciding, economics, mapping, storage
+    from ctxsim.api import calls, deciding, economics, mapping, roads, storage
 
     assert ctxsim.load is calls.load
     assert ctxsim.analyze is calls.analyze
@@ -77,8 +77,9 @@ def test_public_names_are_loaded_on_use():
     assert ctxsim.explain is economics.explain
     assert ctxsim.residency is mapping.residency
     assert ctxsim.cliff is mapping.cliff
+    assert ctxsim.frontier is roads.frontier
     calls_and_more = {"analyze", "analyze_grid", "load", "load_result", "plan", "sensitivity", "simulate", "sweep"}
-    maps = {"cliff", "cost_curve", "explain", "residency"}
+    maps = {"cliff", "cost_curve", "explain", "frontier", "residency"}
     assert set(dir(ctxsim)) == {"__version__", "whatif", *maps, *calls_and_more}
 
 

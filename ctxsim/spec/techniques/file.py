@@ -39,6 +39,13 @@ class NeedleRetrieval(Spec):
     source: Text
 
 
+class TestedWith(Spec):
+    """Other techniques beside which somebody has tested that retrieval survives."""
+
+    techniques: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    source: Text
+
+
 class Claim(Spec):
     """What its authors say that it gives."""
 
@@ -51,6 +58,7 @@ class TechniqueFile(Spec):
 
     ``identity``: parameters at which it changes nothing, or ``identity_note``: why there are none. ``stored``,
     ``read``, ``computed``, ``moved``: in sentences. ``improves``: of the four quantities, those that it makes better.
+    ``frontier``: further parameters that searches try.
     """
 
     name: Text
@@ -67,6 +75,8 @@ class TechniqueFile(Spec):
     improves: Annotated[tuple[Quantity, ...], Field(strict=False)]
     training: Training
     needle: NeedleRetrieval
+    tested_with: Annotated[tuple[TestedWith, ...], Field(strict=False)] = ()
+    frontier: Annotated[tuple[dict[str, Scalar], ...], Field(strict=False)] = ()
     claim: Claim
     sources: Annotated[tuple[Text, ...], Field(strict=False)]
     note: str = ""
@@ -83,9 +93,10 @@ class TechniqueFile(Spec):
         if self.identity is None and not self.identity_note:
             message = "expected parameters at which it changes nothing, or identity_note: why there are none, found"
             raise FieldError("identity", f"{message} neither")
-        unknown = next((name for name in self.identity or () if name not in self.parameters), None)
-        if unknown is not None:
-            known = ", ".join(self.parameters) or "none"
-            would_do = nearest(unknown, self.parameters) or f"; known: {known}"
-            raise FieldError("identity", f'expected parameters of the technique, found "{unknown}"{would_do}')
+        for key, settings in (("identity", (self.identity or {},)), ("frontier", self.frontier)):
+            unknown = next((name for setting in settings for name in setting if name not in self.parameters), None)
+            if unknown is not None:
+                known = ", ".join(self.parameters) or "none"
+                would_do = nearest(unknown, self.parameters) or f"; known: {known}"
+                raise FieldError(key, f'expected parameters of the technique, found "{unknown}"{would_do}')
         return self
