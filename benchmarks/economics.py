@@ -9,14 +9,14 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from maps import compared, curves, four, full, idle, origin
+from maps import compared, curves, four, full, idle, origin, road, stacks
 from maps.cells import BASE, LONG, MACHINES, MODELS, Node, nodes_of
 from maps.drawn import draw
 from shown import plain
 
 PAGE = Path(__file__).parent / "economics_page.md"
-EXAMPLE, DRAWN = ("llama-3.1-70b", "h100-80gb-sxm"), "h100-80gb-sxm"
-"""The row whose commands are shown, and the machine of the figure."""
+EXAMPLE, DRAWN, STACKED = ("llama-3.1-70b", "h100-80gb-sxm"), "h100-80gb-sxm", "b200-sxm"
+"""The row whose commands are shown, the machine of the figure, and that of techniques: it holds 1M of every model."""
 
 
 def listed(sentences: Iterable[str]) -> str:
@@ -58,6 +58,16 @@ def closed_form(nodes: Sequence[Node]) -> dict[str, str]:
     }
 
 
+def with_techniques(nodes: Sequence[Node]) -> dict[str, str]:
+    """Findings and tables of stacks of techniques: models on one machine."""
+    return {
+        "stacked": listed(stacks.findings(nodes)),
+        "stacks": stacks.costs(nodes),
+        "road": listed(road.findings(nodes)),
+        "roads": road.roads(nodes),
+    }
+
+
 def simulated() -> dict[str, str]:
     """The running example's cliff."""
     found = full.of_example()
@@ -68,7 +78,7 @@ def page(nodes: Sequence[Node], slow: Mapping[str, str]) -> str:
     """The whole page; slow: what takes minutes, by name."""
     example = next((node for node in nodes if (node.model, node.hardware) == EXAMPLE), nodes[0])
     text = PAGE.read_text(encoding="utf-8")
-    shown = {"example": example.name, "command": command(example, LONG)}
+    shown = {"example": example.name, "command": command(example, LONG), "stacked_on": MACHINES[STACKED]}
     return text.format(**closed_form(nodes), **slow, **shown)
 
 
@@ -78,7 +88,7 @@ def main() -> None:
     out = parser.parse_args().out
     nodes = nodes_of(MODELS, list(MACHINES))
     draw([node for node in nodes if node.hardware == DRAWN], out / "economics.svg")
-    slow = simulated()
+    slow = {**with_techniques([node for node in nodes if node.hardware == STACKED]), **simulated()}
     (out / "economics.md").write_text(page(nodes, slow), encoding="utf-8")
 
 

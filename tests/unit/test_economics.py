@@ -45,6 +45,16 @@ def test_the_page_is_what_its_generator_gives():
         assert text in PAGE, f"{name} is out of date: run make docs"
 
 
+def test_its_stacks_are_what_its_generator_gives():
+    (node,) = nodes_of(["deepseek-v3"], [economics.STACKED])
+    shown = economics.with_techniques([node])
+    (stacks, roads) = ([line.split(" | ") for line in shown[name].splitlines()] for name in ("stacks", "roads"))
+    for stack, *_, cost in stacks[2:]:
+        assert re.search(rf"^{re.escape(stack)} \| .*\| {re.escape(cost.rstrip(' |'))} \|", PAGE, re.M), stack
+    for row in roads[2:]:
+        assert " | ".join(row) in PAGE
+
+
 def test_a_part_of_it_is_the_same_bytes_whatever_the_order_of_sets():
     pages = [
         subprocess.run(
