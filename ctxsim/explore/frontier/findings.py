@@ -21,7 +21,7 @@ WOULD_DO: Mapping[str, str] = {
 def finding(found: Frontier) -> str:
     """In a sentence: how many of the four quantities can be at parity, by what, and which cannot."""
     there = [_by(reach) for reach in found.reaches if reach.reached_by is not None]
-    not_there = [_short(reach) for reach in found.reaches if reach.reached_by is None]
+    not_there = [_short(found, reach) for reach in found.reaches if reach.reached_by is None]
     words = f"{_where(found)} can be at parity with {_target(found)} in {len(there)} of {len(QUANTITIES)} quantities"
     return "; ".join([f"{words}: {', '.join(there)}" if there else words, *_not(not_there)])
 
@@ -56,7 +56,7 @@ def needs(found: Frontier) -> Iterator[str]:
     for reach in found.reaches:
         if reach.reached_by is None:
             would_do = WOULD_DO[reach.quantity].format(times(reach.missing))
-            yield f"{_short(reach)}: {would_do}{_linear(found, reach)}"
+            yield f"{_short(found, reach)}: {would_do}{_linear(found, reach)}"
 
 
 def _linear(found: Frontier, reach: Reach) -> str:
@@ -96,11 +96,13 @@ def _takes(one: Tried) -> str:
     return f"training {EFFORTS[one.effort]}, retrieval {RISKS[one.risk]}"
 
 
-def _short(reach: Reach) -> str:
+def _short(found: Frontier, reach: Reach) -> str:
     """By how much a quantity is missed."""
     best = human(reach.quantity, reach.best.measured.values[reach.quantity])
+    any_number = "of any number that make it better alone"
+    number = any_number if reach.quantity == "prefill_s" else f"of at most {found.most} techniques"
     return (
-        f"{NAMES[reach.quantity]} is {best} at best (by {reach.best.stack}) against "
+        f"{NAMES[reach.quantity]} is {best} at best (by {reach.best.stack}, {number}) against "
         f"{human(reach.quantity, reach.target)}, a factor of {times(reach.missing)} short"
     )
 

@@ -36,6 +36,7 @@ DEFINITIONS = {
     "cheapest": "least training (then the fewest techniques that need any), then least risk (then the least sum of "
     "the parts' places), then least dollars",
     "cost_usd_per_session": "of the typical session at full load, as in explain and curve",
+    "prefill": "beside stacks of so many techniques, those of any number that each make prefill better alone",
     "fits": "whether one session fits on the replica; only such stacks are answers, as long as there are any",
 }
 
@@ -68,14 +69,15 @@ class Level:
 class Frontier:
     """What was found. scenario: without techniques; session: over the long context; target: over the short one.
 
-    within_ratio: how much worse still counts as parity. limit, target_limit: what KV bytes explain of either.
-    bare: the scenario's document without techniques.
+    within_ratio: how much worse still counts as parity. most: techniques of a stack. limit, target_limit: what KV bytes
+    explain of either. bare: the scenario's document without techniques.
     """
 
     scenario: Scenario
     session: TypicalSession
     target_tokens: int
     within_ratio: float
+    most: int
     target: Tried
     found: Search
     limit: Limit
@@ -90,7 +92,7 @@ class Frontier:
     @cached_property
     def answers(self) -> list[Tried]:
         """The stacks that hold a session; all where none does."""
-        return [one for one in self.found.stacks if one.fits] or self.found.stacks
+        return _fitting(self.found.stacks)
 
     @cached_property
     def best_prefill(self) -> Limit:
@@ -109,8 +111,10 @@ class Frontier:
         return [self._reach(quantity) for quantity in QUANTITIES]
 
     def _reach(self, quantity: str) -> Reach:
-        best = min(self.answers, key=lambda one: (one.missing(quantity, self.target), one.order))
-        there = [one for one in self.answers if quantity in self.at_parity(one)]
+        stacks = self.found.stacks
+        answers = _fitting([*stacks, *self.found.larger_stacks] if quantity == "prefill_s" else stacks)
+        best = min(answers, key=lambda one: (one.missing(quantity, self.target), one.order))
+        there = [one for one in answers if quantity in self.at_parity(one)]
         return Reach(
             quantity, self.target.measured.values[quantity], self.own.measured.values[quantity],
             self.own.missing(quantity, self.target), best, best.missing(quantity, self.target),
@@ -189,6 +193,10 @@ class Frontier:
         return {**one.row, **finite, "quantities_at_parity": len(there)}
 
 
+def _fitting(stacks: list[Tried]) -> list[Tried]:
+    return [one for one in stacks if one.fits] or stacks
+
+
 def _buys(level: Level, below: Level) -> bool:
     """Whether the cheapest or the nearest is another."""
     return level.cheapest is not below.cheapest or level.nearest is not below.nearest
@@ -221,7 +229,7 @@ def frontier(
     measured = Trial(bare, short, ()).run()
     assert isinstance(measured, Measured), measured
     return Frontier(
-        scenario, session, target_tokens, within_ratio, Tried.of((), measured),
+        scenario, session, target_tokens, within_ratio, most, Tried.of((), measured),
         search(Setup(bare, session, short, executor, progress), parts, most, techniques is not None, exhaustive),
         limit_of(scenario, session), limit_of(scenario, short), bare,
     )  # fmt: skip

@@ -39,11 +39,15 @@ Stack = tuple[int, ...]
 
 @dataclass
 class Search:
-    """What was tried. stacks: all that count, the empty one first. left_out: by why, techniques with what was found."""
+    """What was tried. stacks: all that count, the empty one first. left_out: by why, techniques with what was found.
 
-    stacks: list[Tried] = field(default_factory=list)
-    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
-    offered: int = 0
+    larger_stacks: of more techniques than were allowed, each of which makes prefill better.
+    """
+
+    stacks: list[Tried]
+    left_out: dict[str, dict[str, str]]
+    offered: int
+    larger_stacks: list[Tried] = field(default_factory=list)
     combined: int = 0
     evaluated: int = 0
     refused: int = 0
@@ -105,8 +109,25 @@ def search(setup: Setup, parts: Sequence[Part], most: int, named: bool, exhausti
     found.combined, found.stacks = len(alone), found.stacks + alone
     tried: dict[Stack, Tried] = {(): found.stacks[0], **{(number,): one for number, one in enumerate(alone)}}
     for size in range(2, most + 1):
-        _grow(setup, [one.parts[0] for one in alone], tried, size, found, exhaustive)
+        every = combinations(range(len(alone)), size) if exhaustive else _candidates(tried, size, len(alone))
+        found.stacks += _grown(setup, alone, tried, list(every), found, exhaustive)
+    found.larger_stacks = _larger_for_prefill(setup, alone, tried, most, found)
     return found
+
+
+def _larger_for_prefill(
+    setup: Setup, alone: Sequence[Tried], tried: Mapping[Stack, Tried], most: int, found: Search
+) -> list[Tried]:
+    """Stacks of any size above the most, of techniques that all make prefill better alone.
+
+    Few do, and most of them exclude each other, so that what no combination reaches can be said of prefill.
+    """
+    better = {number for number, one in enumerate(alone) if one.missing("prefill_s", found.stacks[0]) < 1}
+    known = {stack: one for stack, one in tried.items() if better.issuperset(stack)}
+    larger: list[Tried] = []
+    for size in range(most + 1, len(better) + 1):
+        larger += _grown(setup, alone, known, list(_candidates(known, size, len(alone))), found)
+    return larger
 
 
 def _over_target(setup: Setup, alone: Sequence[Tried]) -> dict[str, Tried]:
@@ -173,12 +194,14 @@ def _dominates(other: Tried, one: Tried, short: Mapping[str, Tried], earlier: bo
     return earlier or strictly or _beats(other, one, short)
 
 
-def _grow(
-    setup: Setup, parts: Sequence[Part], tried: dict[Stack, Tried], size: int, found: Search, exhaustive: bool
-) -> None:
-    """Adds the stacks of that size; what is refused is counted and not grown further, what gains nothing counted."""
-    stacks = list(combinations(range(len(parts)), size) if exhaustive else _candidates(tried, size, len(parts)))
+def _grown(
+    setup: Setup, alone: Sequence[Tried], tried: dict[Stack, Tried], stacks: Sequence[Stack], found: Search,
+    exhaustive: bool = False,
+) -> list[Tried]:  # fmt: skip
+    """Those of the stacks that count; adds to ``tried`` all that are not refused, so that larger ones are built on."""
+    parts = [one.parts[0] for one in alone]
     answers = setup.run([tuple(parts[number].written for number in stack) for stack in stacks])
+    count = []
     for stack, answer in zip(stacks, answers, strict=True):
         if isinstance(answer, str):
             found.refused += 1
@@ -186,9 +209,10 @@ def _grow(
         found.evaluated += 1
         one = tried[stack] = Tried.of([parts[number] for number in stack], answer)
         if exhaustive or all(one.beats(tried[less]) for less in _one_less(stack)):
-            found.stacks.append(one)
+            count.append(one)
         else:
             found.without_gain += 1
+    return count
 
 
 def _candidates(tried: Mapping[Stack, Tried], size: int, number: int) -> Iterator[Stack]:
