@@ -66,9 +66,7 @@ def roads(nodes: Sequence[Node]) -> str:
 def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
     ranges = [_prefill(nodes, context) for context in CONTEXTS]
-    yield (
-        f"With the best {MOST} techniques prefill stays short of that of 4K by a factor of {ranges[0]}, {ranges[1]}."
-    )
+    yield (f"With the best techniques prefill stays short of that of 4K by a factor of {ranges[0]}, {ranges[1]}.")
     yield _together(nodes)
     yield _kept(nodes)
 
