@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ctxsim.errors import Fault, SpecError
-from ctxsim.spec.model import Layer, Matrix, ModelSpec
+from ctxsim.spec.model import Layer, ModelSpec
 from ctxsim.spec.models import load_model
+from ctxsim.spec.narrower import narrowed
 from ctxsim.spec.serving import Serving
 
 
@@ -40,12 +41,7 @@ def _narrower(model: ModelSpec, ratio: float) -> ModelSpec:
 
 
 def _narrower_layer(layer: Layer, ratio: float) -> Layer:
-    return replace(layer, feed_forward=tuple(_narrower_matrix(matrix, ratio) for matrix in layer.feed_forward))
-
-
-def _narrower_matrix(matrix: Matrix, ratio: float) -> Matrix:
-    products = tuple(replace(p, **{p.cut: round(getattr(p, p.cut) * ratio)}) for p in matrix.products)
-    return replace(matrix, parameters=round(matrix.parameters * ratio), products=products)
+    return replace(layer, feed_forward=tuple(narrowed(matrix, ratio) for matrix in layer.feed_forward))
 
 
 def _fault(message: str) -> SpecError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ctxsim.spec.model import Attention, Layer, Matrix, Product
+from ctxsim.spec.model import Attention, Layer, Matrix
+from ctxsim.spec.narrower import narrowed
 from ctxsim.spec.techniques.effects import FfnWidth, HashLayers, LightTokens
 from ctxsim.spec.techniques.subject import Subject, refuse_unless
 
@@ -18,21 +19,8 @@ def ffn_width(effect: FfnWidth, subject: Subject) -> Subject:
         return subject
     _refuse_unless_dense(subject, "mlp")
     return subject.with_layers(
-        lambda layer: replace(layer, feed_forward=tuple(_narrowed(m, effect.ratio) for m in layer.feed_forward))
+        lambda layer: replace(layer, feed_forward=tuple(narrowed(m, effect.ratio) for m in layer.feed_forward))
     )
-
-
-def _narrowed(matrix: Matrix, ratio: float) -> Matrix:
-    """Gate and up lose outputs, down inputs: what tensor parallelism cuts."""
-    products = tuple(_cut(product, ratio) for product in matrix.products)
-    parameters = sum(p.outputs * p.inputs for p in products) or round(matrix.parameters * ratio)
-    return replace(matrix, parameters=parameters, biases=round(matrix.biases * ratio), products=products)
-
-
-def _cut(product: Product, ratio: float) -> Product:
-    if product.cut == "outputs":
-        return replace(product, outputs=round(product.outputs * ratio))
-    return replace(product, inputs=round(product.inputs * ratio))
 
 
 def hash_layers(effect: HashLayers, subject: Subject) -> Subject:
@@ -79,7 +67,7 @@ def _lightened(layer: Layer, effect: LightTokens) -> Layer:
     assert isinstance(mixer, Attention)
     heavy = tuple(replace(matrix, token_ratio=effect.heavy_ratio) for matrix in layer.feed_forward)
     light = tuple(
-        replace(_narrowed(matrix, effect.light_width_ratio), operation=f"light_{matrix.operation}")
+        replace(narrowed(matrix, effect.light_width_ratio), operation=f"light_{matrix.operation}")
         for matrix in layer.feed_forward
         if effect.light_width_ratio
     )
