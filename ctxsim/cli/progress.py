@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -14,53 +14,16 @@ PATIENCE_S = 1.0
 """How long a run goes on before it gets a bar."""
 
 
-class RunProgress:
-    """Counts finished requests; after a second, on a terminal, shows them as a bar until the block ends.
+class _Bar:
+    """A bar of so many of something, on a terminal, from the first time it is shown until the block ends."""
 
-    total: requests of the run, or None where only its end tells. finished: requests so far.
-    """
-
-    def __init__(self, total: int | None, wanted: bool = True) -> None:
-        self.total = total
-        self.finished = 0
-        self._shown_from_s = time.monotonic() + PATIENCE_S if wanted and sys.stderr.isatty() else float("inf")
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> RunProgress:
-        """Begins to count."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-
-    def update(self, finished: int) -> None:
-        """So many requests are finished."""
-        self.finished = finished
-        if time.monotonic() < self._shown_from_s:
-            return
-        if self._bar is None or self._task is None:
-            self._bar, self._task = _begun("requests", self.total)
-        self._bar.update(self._task, completed=finished)
-
-    def __str__(self) -> str:
-        """How far it got."""
-        return f"{self.finished:,}" + ("" if self.total is None else f" of {self.total:,}") + " requests were finished"
-
-
-class PointProgress:
-    """Shows how many points of a sweep are answered, with the time left, on a terminal."""
-
-    def __init__(self, wanted: bool = True) -> None:
+    def __init__(self, what: str, wanted: bool) -> None:
+        self._what = what
         self._wanted = wanted and sys.stderr.isatty()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def __enter__(self) -> PointProgress:
+    def __enter__(self) -> Self:
         """Begins."""
         return self
 
@@ -71,13 +34,46 @@ class PointProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, of: int) -> None:
-        """So many points are answered."""
+    def _show(self, done: int, of: int | None) -> None:
         if not self._wanted:
             return
         if self._bar is None or self._task is None:
-            self._bar, self._task = _begun("points", of)
+            self._bar, self._task = _begun(self._what, of)
         self._bar.update(self._task, completed=done)
+
+
+class RunProgress(_Bar):
+    """Counts finished requests; after a second, on a terminal, shows them as a bar until the block ends.
+
+    total: requests of the run, or None where only its end tells. finished: requests so far.
+    """
+
+    def __init__(self, total: int | None, wanted: bool = True) -> None:
+        super().__init__("requests", wanted)
+        self.total = total
+        self.finished = 0
+        self._shown_from_s = time.monotonic() + PATIENCE_S
+
+    def update(self, finished: int) -> None:
+        """So many requests are finished."""
+        self.finished = finished
+        if time.monotonic() >= self._shown_from_s:
+            self._show(finished, self.total)
+
+    def __str__(self) -> str:
+        """How far it got."""
+        return f"{self.finished:,}" + ("" if self.total is None else f" of {self.total:,}") + " requests were finished"
+
+
+class PointProgress(_Bar):
+    """Shows how many points of a sweep are answered, with the time left, on a terminal."""
+
+    def __init__(self, wanted: bool = True) -> None:
+        super().__init__("points", wanted)
+
+    def update(self, done: int, of: int) -> None:
+        """So many points are answered."""
+        self._show(done, of)
 
 
 def _begun(what: str, total: int | None) -> tuple[Progress, TaskID]:

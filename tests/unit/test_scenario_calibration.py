@@ -69,6 +69,11 @@ NEEDED = {
 """Families of single devices, which reduce over no link."""
 
 
+WIDE = {("cpu-2core-zen5", "elementwise", "kv_store"): 1.1}
+"""Fits that are off by their own time: copies of 32 MiB and more are written to memory that the system hands out
+afresh, which took four times as long a byte; without that decade nothing says so. One row in ten is of them."""
+
+
 @pytest.mark.parametrize("name", names("calibration"))
 def test_shipped_calibrations_are_whole(name: str) -> None:
     """Every coefficient cites a source of the file; errors are positive; what is written is read again."""
@@ -78,8 +83,7 @@ def test_shipped_calibrations_are_whole(name: str) -> None:
     assert {fit.family for fit in file.fits} >= NEEDED.get(name, {"gemm", "all_reduce"})
     for fit in file.fits:
         assert fit.rows > 0
-        # Small kernels of a format that a CPU is slow in may be off by their own time; nothing else is.
-        assert 0 < fit.spread_ratio < (1.5 if fit.family == "elementwise" else 1)
+        assert 0 < fit.spread_ratio < WIDE.get((name, fit.family, fit.variant), 1)
         assert all(c.error is None or c.error >= 0 for c in fit.coefficients.values())
     assert calibration_text(file) == calibration_text(read_calibration(name))
     assert load_calibration(name).variants("packed_gemm" if name.startswith("cpu") else "gemm")
