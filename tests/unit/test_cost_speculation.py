@@ -225,3 +225,23 @@ def test_what_cannot_draft_is_refused(settings: dict[str, object], said: str) ->
     with pytest.raises(SpecError) as caught:
         load_scenario("llama-8b-chat", base | settings)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS)
+@pytest.mark.parametrize("sequences", [1, 6])
+def test_an_iteration_of_answers_alone_is_all_theirs(draft: dict[str, object], sequences: int) -> None:
+    """Every pass at its weight: what is theirs is the whole, which is what the iteration takes."""
+    cost = costs(**draft)
+    batch = cost.batch(1, 9_000, sequences=sequences)
+    mine, whole, _ = cost.division(batch, batch)
+    assert float(mine.seconds) == pytest.approx(float(whole.seconds), rel=1e-12)
+    assert float(whole.seconds) == pytest.approx(float(cost.pass_s(batch)), rel=1e-12)
+
+
+@pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS)
+def test_an_iteration_of_a_prompt_alone_is_nobody_elses(draft: dict[str, object]) -> None:
+    cost = costs(**draft)
+    prompt, nobody = cost.batch(512, 9_000), cost.batch(1, 9_000, sequences=0)
+    mine, whole, _ = cost.division(prompt, nobody)
+    assert float(mine.seconds) == 0.0
+    assert float(whole.seconds) == pytest.approx(float(cost.pass_s(prompt)), rel=1e-12)
