@@ -27,6 +27,7 @@ from ctxsim.reporting.figures.style import (
     plain_log,
     standalone,
     svg,
+    whole_numbers,
 )
 
 COLORS = (INK, ACCENT, HBM, HOST, DISK, PALE, GONE, SOFT, TEXT)
@@ -47,6 +48,7 @@ def cost_curve_figure(points: Sequence[CostPoint]) -> Figure:
             axes.set_xlabel("tokens of context")
             axes.set_xscale("log")
             axes.set_yscale("log")
+            whole_numbers(axes.xaxis)
             plain_log(axes.yaxis)
         handles, names = whole.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(3, len(names)), frameon=False)

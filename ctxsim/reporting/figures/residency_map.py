@@ -11,11 +11,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from ctxsim.explore.residency import CHOICES, ResidencyMap
 from ctxsim.explore.residency.map import Panel
-from ctxsim.reporting.figures.style import ACCENT, DISK, GONE, HBM, HOST, SOFT, STYLE, WIDTH, head
+from ctxsim.reporting.figures.style import (
+    ACCENT,
+    DISK,
+    GONE,
+    HBM,
+    HOST,
+    SOFT,
+    STYLE,
+    WIDTH,
+    head,
+    quantities,
+    whole_numbers,
+)
 from ctxsim.units import show
 
 COLORS = dict(zip(CHOICES, (HBM, HOST, DISK, GONE, SOFT), strict=True))
@@ -57,8 +68,8 @@ def _panel(axes: Axes, panel: Panel, mapped: ResidencyMap) -> None:
     axes.grid(False)
     axes.set_xlabel("context, tokens")
     axes.set_ylabel("idle time")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, "seconds")))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    quantities(axes.yaxis, "seconds")
+    whole_numbers(axes.xaxis)
     if mapped.own_tokens is not None and mapped.own_idle_s:
         axes.plot([mapped.own_tokens], [mapped.own_idle_s], "o", color=ACCENT, markersize=6)
     head(axes, panel_words(panel))

@@ -134,6 +134,11 @@ def plain_log(axis: Axis, most_ticks: float = MOST_TICKS) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def whole_numbers(axis: Axis) -> None:
+    """Ticks as numbers written out."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
 def quantities(axis: Axis, dimension: str) -> None:
     """Quantities with their unit at the ticks."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value, dimension)))
