@@ -23,6 +23,7 @@ from ctxsim.spec.calibration import (
     Grid,
     PastGrowth,
     Range,
+    SizeSpread,
     read_calibration,
 )
 from ctxsim.spec.hardware import load_hardware
@@ -71,9 +72,9 @@ def fit_plan(plan: Plan, folder: Path, name: str, made_with: str) -> Calibration
 def evaluate(folder: Path, name: str, families: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> pd.DataFrame:
     """Predictions of whole shapes, and of the longest decades, by fits without them; columns EVALUATED.
 
-    ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes together; that of
-    the longest decade only from what is shorter, its growth from the longest octave of that. ``families``,
-    ``variants``: () for all.
+    ``band_ratio``: half-width of the stated band. That of shapes comes from the errors of all shapes of such
+    sizes; that of the longest decade only from what is shorter, its growth from the longest octave of that.
+    ``families``, ``variants``: () for all.
     """
     return evaluate_plan(plan_of(name), folder, families, variants)
 
@@ -87,7 +88,7 @@ def evaluate_plan(
     for part, variant, rows in _variants(plan, folder, families):
         if _asked(variant, variants):
             judged, within = judge(part.form, device, variant, rows)
-            parts += [_banded(judged, within), *_longest(part.form, device, variant, rows)]
+            parts += [_banded(part.form, judged, within), *_longest(part.form, device, variant, rows)]
     return pd.concat(parts, ignore_index=True)[list(EVALUATED)]
 
 
@@ -117,11 +118,11 @@ def _longest(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> li
     if len(form.judged(device, short[shorter(form, short, OCTAVE)])) < _ROWS_PER_COEFFICIENT * len(form.starts):
         return []
     judged, _ = judge(form, device, variant, short)
-    return [_banded(judged, beyond_predictions(form, device, variant, rows, DECADE))]
+    return [_banded(form, judged, beyond_predictions(form, device, variant, rows, DECADE))]
 
 
-def _banded(judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:
-    band = judged.band_ratio(predictions["beyond"].to_numpy(float))
+def _banded(form: Form, judged: Judged, predictions: pd.DataFrame) -> pd.DataFrame:
+    band = judged.band_ratio(predictions[form.grown].to_numpy(float), predictions["beyond"].to_numpy(float))
     return predictions.rename(columns={"seconds": "measured_s"}).assign(band_ratio=band)
 
 
@@ -154,11 +155,18 @@ def _fit_file(part: Part, fitted: Fitted, judged: Judged, growths: tuple[PastGro
         measured={name: Range(least=least, most=most) for name, least, most in fit.measured},
         rows=fitted.rows,
         spread_ratio=_rounded(judged.spread_ratio),
+        size=part.form.grown,
+        size_spreads=tuple(_size_spreads(judged)),
         spread_growth_ratio=_rounded(judged.spread_growth_ratio),
         past_growths=growths,
         left_out=part.form.left_out,
         grid=Grid(axes=axes, values=fit.values) if axes else None,
     )
+
+
+def _size_spreads(judged: Judged) -> Iterator[SizeSpread]:
+    for least, ratio in zip(judged.spreads.least, judged.spreads.ratios, strict=True):
+        yield SizeSpread(least=least, spread_ratio=_rounded(ratio))
 
 
 def _borrowed(loan: Loan, ours: Sequence[FitFile]) -> Iterator[FitFile]:

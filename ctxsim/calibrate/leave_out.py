@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import log
 
 import numpy as np
 import pandas as pd
 
 from ctxsim.calibrate.form import Form, Mask, fit_form
 from ctxsim.calibrate.robust import Array
+from ctxsim.calibrate.spreads import BAND, Spreads, by_size, spread_ratio
 from ctxsim.cost.curves import Device
 from ctxsim.spec.calibration import Fit
 
@@ -19,47 +20,42 @@ FOLD_ROWS = 2000
 DECADE = 8.0
 """The longest decade of a size is what lies beyond its largest value / 8: of 131,072 tokens, those over 16,384."""
 
-COVERED = 0.9
-"""The share of errors that a band is meant to hold."""
-
-BAND = 1.645
-"""Half-width of a band in spreads, as if errors were normal: nine in ten lie within so many standard deviations."""
-
-
 OCTAVE = 2.0
 """Growth is judged on the last doubling of a size: the fit without it knows nearly as much as the one that is used."""
 
 _NAMES = {DECADE: "decade", OCTAVE: "octave"}
 
 LEAST_GROWTH = 0.1
-"""Of the spread: a band grows by so much over a decade even where that happened to be predicted no worse."""
+"""Of the spread of the largest sizes: a band grows by so much over a decade even where they were predicted no worse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How far predictions of what was left out lie from it: see FitFile."""
+    """How far predictions of what was left out lie from it, by size, and all together: see FitFile."""
 
     spread_ratio: float
+    spreads: Spreads
     spread_growth_ratio: float
 
-    def band_ratio(self, beyond: Array) -> Array:
-        """Half-width of the stated band, relative, at log(times beyond the measured range)."""
-        return BAND * (self.spread_ratio + self.spread_growth_ratio * beyond)
+    def band_ratio(self, size: Array, beyond: Array) -> Array:
+        """Half-width of the stated band, relative, at that size and log(times beyond the measured range)."""
+        return BAND * (self.spreads.at(size) + self.spread_growth_ratio * beyond)
 
 
 def judge(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> tuple[Judged, pd.DataFrame]:
     """The spread on shapes left out, with their predictions, and how it grew to the last doubling of a size.
 
-    Where too few rows are shorter to say, it is taken to grow by the least.
+    Growth compares errors of the same sizes, those of the last doubling: by fits that saw it of other shapes, and by
+    the fit without it. Where too few rows are shorter to say, it is taken to grow by the least.
     """
     within = left_out_predictions(form, device, variant, rows)
-    spread = spread_ratio(within)
-    least = LEAST_GROWTH * spread / log(DECADE)
-    if len(form.judged(device, rows[shorter(form, rows, OCTAVE)])) < len(form.starts):
-        return Judged(spread, least), within
-    last = beyond_predictions(form, device, variant, rows, OCTAVE)
-    growth = (spread_ratio(last) - spread) / float(last["beyond"].mean())
-    return Judged(spread, max(growth, least)), within
+    spreads = by_size(within, form.grown, DECADE)
+    growth = LEAST_GROWTH * spreads.ratios[0] / log(DECADE)
+    if len(form.judged(device, rows[shorter(form, rows, OCTAVE)])) >= len(form.starts):
+        last = beyond_predictions(form, device, variant, rows, OCTAVE)
+        seen = within[~shorter(form, within, OCTAVE)]
+        growth = max(growth, (spread_ratio(last) - spread_ratio(seen)) / float(last["beyond"].mean()))
+    return Judged(spread_ratio(within), spreads, growth), within
 
 
 def left_out_predictions(form: Form, device: Device, variant: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -86,22 +82,6 @@ def beyond_predictions(form: Form, device: Device, variant: str, rows: pd.DataFr
     short = shorter(form, rows, factor)
     without = fit_form(form, device, variant, rows[short]).fit
     return predicted(form, device, without, rows[~short], f"longest {_NAMES[factor]} of {form.grown}")
-
-
-def spread_ratio(predictions: pd.DataFrame) -> float:
-    """The spread whose band holds nine in ten of the errors: that quantile of their sizes, over BAND.
-
-    A band is stated as a share of a prediction, so errors are taken as shares of it too, and a bias counts as spread.
-    The quantile is that of split conformal prediction, the ceil(0.9 (n + 1))th of n, the largest of a few: what it
-    says of nine in ten holds for errors of any distribution, and one measurement gone wrong does not move it.
-    """
-    sizes = np.sort(np.abs(errors_of_predictions(predictions)))
-    return float(sizes[min(ceil(COVERED * (len(sizes) + 1)), len(sizes)) - 1]) / BAND
-
-
-def errors_of_predictions(predictions: pd.DataFrame) -> Array:
-    """Measured / predicted - 1."""
-    return (predictions["seconds"] / predictions["predicted_s"] - 1).to_numpy(float)
 
 
 def log_beyond(fit: Fit, rows: pd.DataFrame) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ctxsim.calibrate.form import Form, fit_form
-from ctxsim.calibrate.leave_out import BAND, COVERED, errors_of_predictions, spread_ratio
 from ctxsim.calibrate.prefill import LEAST_TOKENS
+from ctxsim.calibrate.spreads import BAND, COVERED, errors_of_predictions, spread_ratio
 from ctxsim.cost.curves import Device
 
 

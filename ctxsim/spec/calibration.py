@@ -104,13 +104,21 @@ class PastGrowth(Spec):
     source: Text
 
 
+class SizeSpread(Spec):
+    """The spread of sizes from ``least`` on."""
+
+    least: Annotated[float, Field(ge=0)]
+    spread_ratio: Annotated[float, Field(ge=0)]
+
+
 class FitFile(Spec):
     """One family in one variant.
 
     spread_ratio: standard deviation of normal errors whose band of 90 % holds as many of the errors, as shares of
-    predictions, on whole shapes that were left out of the fit; spread_growth_ratio: how much is added to it for every
-    factor of e beyond the measured range, per quantity; past_growths: and in chunks after a past, where only whole
-    prompts were measured, the longest chunks first.
+    predictions, on whole shapes that were left out of the fit; size_spreads: the same by ``size``, a quantity, the
+    largest first (the last holds for smaller ones too); spread_growth_ratio: how much is added for every factor of e
+    beyond the measured range, per quantity; past_growths: and in chunks after a past, where only whole prompts were
+    measured, the longest chunks first.
     left_out: what was left out of the fit to find the spread. borrowed_from: the calibration whose fit this is, where
     the device's own tables have none.
     """
@@ -121,6 +129,8 @@ class FitFile(Spec):
     measured: dict[str, Range]
     rows: Annotated[int, Field(ge=1)]
     spread_ratio: Annotated[float, Field(ge=0)]
+    size: Text
+    size_spreads: Annotated[tuple[SizeSpread, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     spread_growth_ratio: Annotated[float, Field(ge=0)]
     past_growths: Annotated[tuple[PastGrowth, ...], BeforeValidator(_as_tuple)] = ()
     left_out: Text
@@ -155,7 +165,8 @@ class CalibrationFile(Spec):
 class Fit:
     """One family in one variant, as the layers above use it; see FitFile.
 
-    scale: times are multiplied with it. past_growths: (from so many new tokens on, growth), the longest chunks first.
+    scale: times are multiplied with it. size_spreads: (from that size on, spread), the largest first. past_growths:
+    (from so many new tokens on, growth), the longest chunks first.
     """
 
     family: str
@@ -168,6 +179,8 @@ class Fit:
     values: tuple[float, ...] = ()
     scale: float = 1.0
     borrowed_from: str | None = None
+    size: str = ""
+    size_spreads: tuple[tuple[float, float], ...] = ()
     past_growths: tuple[tuple[float, float], ...] = ()
 
     def __getitem__(self, name: str) -> float:
@@ -223,6 +236,8 @@ def fit_of(file: FitFile) -> Fit:
         axes=() if grid is None else tuple((axis.name, axis.knots) for axis in grid.axes),
         values=() if grid is None else grid.values,
         borrowed_from=file.borrowed_from,
+        size=file.size,
+        size_spreads=tuple((spread.least, spread.spread_ratio) for spread in file.size_spreads),
         past_growths=tuple((growth.from_tokens, growth.growth_ratio) for growth in file.past_growths),
     )
 

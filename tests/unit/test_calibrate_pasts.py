@@ -7,8 +7,8 @@ import pytest
 
 from ctxsim.calibrate import prefill
 from ctxsim.calibrate.frames import framed, sizes
-from ctxsim.calibrate.leave_out import BAND
 from ctxsim.calibrate.pasts import after_past_predictions, past_growths
+from ctxsim.calibrate.spreads import BAND
 from ctxsim.cost.curves import Device, prefill_attention_s
 from ctxsim.spec.calibration import Fit
 

@@ -195,6 +195,14 @@ def test_beyond_the_measured_range_the_band_grows() -> None:
     assert spread_ratio(decode, context_tokens=131_072 * exp(2)) == pytest.approx(0.05 + 2 * 0.02)
 
 
+def test_the_band_is_that_of_the_nearest_size_that_was_measured() -> None:
+    spreads = ((16_384.0, 0.01), (1024.0, 0.1))
+    decode = replace(fit("decode_attention"), size="context_tokens", size_spreads=spreads)
+    found = [spread_ratio(decode, context_tokens=tokens) for tokens in (16_384, 16_383, 100, 131_072 * exp(1))]
+    assert found == pytest.approx([0.01, 0.1, 0.1, 0.01 + 0.02])
+    assert spread_ratio(decode, batch=1) == 0.05  # no size is asked for: that of all together
+
+
 def test_a_past_widens_fits_of_whole_prompts_alone() -> None:
     """By the growth of chunks of that length, for every factor of e that past and new are of the new tokens."""
     seen, whole = fit("prefill_attention"), replace(fit("prefill_attention"), past_growths=((512, 0.03), (0, 0.2)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, outside
+from ctxsim.cost.calibrated.bands import GUESS_FACTOR, beyond, family_spreads, outside, spread_ratio
 from ctxsim.reporting.blocks import Sheet, Warnings, Words
 from ctxsim.reporting.sections.validity import validity
 from ctxsim.reporting.subject import Subject, study
@@ -75,7 +75,10 @@ def test_contexts_beyond_what_was_measured_are_warned_of(tokens: int, left: bool
         assert one.value > one.most == {name: most for name, _, most in fit.measured}["context_tokens"]
         how_far = beyond(fit, context_tokens=one.value)
         assert how_far > 0
-        assert one.here_ratio >= fit.spread_ratio + fit.spread_growth_ratio * how_far
+        if fit.size == "context_tokens":
+            assert one.spread_ratio == spread_ratio(fit, context_tokens=one.most)
+        assert one.spread_ratio in dict(fit.size_spreads).values()
+        assert one.here_ratio >= one.spread_ratio + fit.spread_growth_ratio * how_far
     if left:
         subject = subject_of(scenario)
         assert any("is above the most that was measured" in text for text in _warnings(validity(subject)))

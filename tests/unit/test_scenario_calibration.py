@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_shipped_calibrations_are_whole(name: str) -> None:
     for fit in file.fits:
         assert fit.rows > 0
         assert 0 < fit.spread_ratio < WIDE.get((name, fit.family, fit.variant), 1)
+        assert all(later.least < first.least for first, later in pairwise(fit.size_spreads))
         assert all(c.error is None or c.error >= 0 for c in fit.coefficients.values())
     assert calibration_text(file) == calibration_text(read_calibration(name))
     assert load_calibration(name).variants("packed_gemm" if name.startswith("cpu") else "gemm")

@@ -42,7 +42,15 @@ def beyond(fit: Fit, **quantities: float) -> float:
 def spread_ratio(fit: Fit, **quantities: float) -> float:
     """Standard deviation of the relative error of a fit's times at that shape."""
     grown = fit.spread_growth_ratio * beyond(fit, **quantities)
-    return fit.spread_ratio + grown + _past_spread_ratio(fit, **quantities)
+    return _seen_spread_ratio(fit, **quantities) + grown + _past_spread_ratio(fit, **quantities)
+
+
+def _seen_spread_ratio(fit: Fit, **quantities: float) -> float:
+    """The spread at the nearest size that was measured; that of all sizes together where no size is asked for."""
+    size = quantities.get(fit.size)
+    if size is None or not fit.size_spreads:
+        return fit.spread_ratio
+    return next((ratio for least, ratio in fit.size_spreads if size >= least), fit.size_spreads[-1][1])
 
 
 def _past_spread_ratio(fit: Fit, new_tokens: float = 0.0, past_tokens: float = 0.0, **others: float) -> float:
@@ -67,7 +75,7 @@ Shape = tuple[Fit, Mapping[str, float], bool]
 
 
 class Outside(NamedTuple):
-    """A quantity that lies outside of what was measured for a fit, and what the fit's spread becomes there."""
+    """A quantity that lies outside of what was measured for a fit; its spread at the nearest size, and there."""
 
     family: str
     variant: str
@@ -89,7 +97,8 @@ def outside(scenario: Scenario, context_tokens: int) -> list[Outside]:
             key = (fit.family, fit.variant, name)
             if how_far > furthest.get(key, (0.0, None))[0]:
                 here = spread_ratio(fit, **quantities)
-                found = Outside(*key, quantities[name], least, most, fit.spread_ratio, here)
+                seen = _seen_spread_ratio(fit, **quantities)
+                found = Outside(*key, quantities[name], least, most, seen, here)
                 furthest[key] = how_far, found
     return [found for _, found in furthest.values()]
 
