@@ -19,7 +19,7 @@ Prompts = Literal["full", "windowed"]
 class KvHeads(Spec):
     """Softmax attention gets that many KV heads, 1 being multi-query attention; 0: as many as there are.
 
-    ``layer_ratio``: the share of these layers that does, the last ones, rounded up.
+    ``layer_ratio``: the share of these layers that does, rounded up, evenly spread over the depth.
     """
 
     kind: Literal["kv_heads"]
@@ -30,7 +30,7 @@ class KvHeads(Spec):
 class Latent(Spec):
     """Full attention becomes latent attention of that rank, its heads as large as before.
 
-    ``layer_ratio``: the share of these layers that does, the last ones, rounded up.
+    ``layer_ratio``: the share of these layers that does, rounded up, evenly spread over the depth.
     """
 
     kind: Literal["latent"]
@@ -140,7 +140,7 @@ class FfnWidth(Spec):
 class HashLayers(Spec):
     """Projections become look-ups in tables of 2^tau rows for every tau inputs.
 
-    ``layer_ratio``: those of that share of the layers, the last ones, rounded up.
+    ``layer_ratio``: those of that share of the layers, rounded up, evenly spread over the depth.
     """
 
     kind: Literal["hash_layers"]

@@ -19,7 +19,7 @@ from ctxsim.spec.techniques.subject import (
 
 
 def kv_heads(effect: KvHeads, subject: Subject) -> Subject:
-    """Softmax attention with so many KV heads, in all of its layers or the last ones; K and V projections shrink."""
+    """Softmax attention with so many KV heads, in all of its layers or a share; K and V projections shrink."""
     if not effect.num_kv_heads or not effect.layer_ratio:
         return subject
     softmax = [layer for layer in subject.model.layer_counts if _is_softmax(layer)]
@@ -29,7 +29,7 @@ def kv_heads(effect: KvHeads, subject: Subject) -> Subject:
         why = f"expected a divisor of the {heads} KV heads of {name}, found {wanted}"
         refuse_unless(heads % wanted == 0, why)
     refuse_part_of_shared(effect.layer_ratio, softmax, name)
-    return subject.with_last(effect.layer_ratio, _is_softmax, lambda layer: _with_heads(layer, wanted))
+    return subject.with_share(effect.layer_ratio, _is_softmax, lambda layer: _with_heads(layer, wanted))
 
 
 def _is_softmax(layer: Layer) -> bool:
@@ -70,12 +70,12 @@ def latent(effect: Latent, subject: Subject) -> Subject:
         not any(isinstance(mixer, LatentAttention) for mixer in mixers), f"{name} has latent attention already"
     )
     decoders = any(layer.last_token_only for layer in subject.model.layer_counts)
-    refuse_unless(not decoders, "a KV that a decoder-decoder's upper half reads is of heads, not of latent rows")
+    refuse_unless(not decoders, "the KV that a decoder-decoder's upper layers read is of heads, not of latent rows")
     full = [layer for layer in subject.model.layer_counts if _is_full_softmax(layer)]
     refuse_unless(bool(full), f"{name} has no layer of full attention")
     refuse_part_of_shared(effect.layer_ratio, full, name)
     hidden_size = subject.model.hidden_size
-    return subject.with_last(effect.layer_ratio, _is_full_softmax, lambda la: _latent_layer(la, effect, hidden_size))
+    return subject.with_share(effect.layer_ratio, _is_full_softmax, lambda la: _latent_layer(la, effect, hidden_size))
 
 
 def _latent_layer(layer: Layer, effect: Latent, hidden_size: int) -> Layer:

@@ -45,13 +45,13 @@ class Subject:
                 done[layer] = change(layer)
         return self.with_stack(tuple(done[layer] for layer in self.model.layers))
 
-    def with_last(self, ratio: float, concerns: Callable[[Layer], bool], change: Callable[[Layer], Layer]) -> Subject:
-        """Of the layers that it concerns the last ones changed, that share of them, rounded up."""
+    def with_share(self, ratio: float, concerns: Callable[[Layer], bool], change: Callable[[Layer], Layer]) -> Subject:
+        """That share of the layers that it concerns changed, rounded up: evenly spread, and the last one among them."""
         layers = self.model.layers
         places = [place for place, layer in enumerate(layers) if concerns(layer)]
-        last = set(places[len(places) - rounded_up(ratio, len(places)) :])
-        changed = {layer: change(layer) for layer in {layers[place] for place in last}}
-        return self.with_stack(tuple(changed[la] if place in last else la for place, la in enumerate(layers)))
+        share = {places[number] for number in spread(rounded_up(ratio, len(places)), len(places))}
+        changed = {layer: change(layer) for layer in {layers[place] for place in share}}
+        return self.with_stack(tuple(changed[la] if place in share else la for place, la in enumerate(layers)))
 
     def with_stack(self, layers: tuple[Layer, ...]) -> Subject:
         """These layers in place of the model's; the same subject where they are equal."""
@@ -61,6 +61,11 @@ class Subject:
 def rounded_up(ratio: float, number: int) -> int:
     """That share of so many heads or layers, as a whole number of them."""
     return ceil(round(ratio * number, DIGITS))
+
+
+def spread(few: int, number: int) -> list[int]:
+    """So few of that many places, evenly over all of them: of each stretch the last."""
+    return [place for place in range(number) if (place + 1) * few // number > place * few // number]
 
 
 def keeps_all(mixer: Mixer) -> bool:

@@ -38,7 +38,7 @@ def hash_layers(effect: HashLayers, subject: Subject) -> Subject:
                 all(count % effect.tau == 0 for count in inputs),
                 f"expected a divisor of the {inputs[0]} inputs of {matrix.operation}, found {effect.tau}",
             )
-    return subject.with_last(effect.layer_ratio, lambda _: True, lambda layer: _hashed(layer, effect.tau))
+    return subject.with_share(effect.layer_ratio, lambda _: True, lambda layer: _hashed(layer, effect.tau))
 
 
 def _hashed(layer: Layer, tau: int) -> Layer:
