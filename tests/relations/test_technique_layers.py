@@ -55,6 +55,14 @@ def test_each_layer_costs_what_it_does_among_its_like(name: str, ranks: int) -> 
         assert amount(part) == pytest.approx(0.75 * amount(none) + 0.25 * amount(all_), rel=1e-12)
 
 
+@pytest.mark.parametrize("beside", [("calm",), ("weights-int8", "kv-int8", "h2o"), ("context-parallel", "matformer")])
+@pytest.mark.parametrize("name", ["mqa", "gqa", "mla"])
+def test_so_it_does_beside_other_techniques(name: str, beside: tuple[str, ...]) -> None:
+    none, part, all_ = (CostModel(stack(*beside, *s)) for s in ((), (f"{name}(layer_ratio=0.25)",), (name,)))
+    for amount in AMOUNTS.values():
+        assert amount(part) == pytest.approx(0.75 * amount(none) + 0.25 * amount(all_), rel=1e-12)
+
+
 @pytest.mark.parametrize(("new", "past"), [(1, 40_000), (2048, 0), (2048, 40_000)])
 @pytest.mark.parametrize("fidelity", ["peak", "calibrated"])
 @pytest.mark.parametrize("name", IN_PART)

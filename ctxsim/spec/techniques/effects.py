@@ -159,6 +159,7 @@ class LightTokens(Spec):
 class Set(Spec):
     """A setting of ``serving``, or of the deployment where it begins so (``deployment.x``); null changes nothing.
 
+    What a scenario has chosen otherwise is a contradiction, unless it is off or nothing there.
     ``neutral``: where the setting does nothing: a value, or keys with values. Such a value changes nothing either.
     """
 
