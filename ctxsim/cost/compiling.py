@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ctxsim.cost.operations import Operation, Rates
 from ctxsim.cost.weights import bytes_per_weight, copies, matrix_bytes, norm_bytes, plain_bytes
-from ctxsim.geometry import PAGES, ContextClass, Span, geometry_of
+from ctxsim.geometry import ContextClass, Span, geometry_of
 from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, ModelSpec, StateMixer
 
 # Ring all-reduce: each rank sends its share in a reduce-scatter and again in an all-gather
@@ -64,9 +64,9 @@ def _layer_matrices(
 def _expanding_span(layer: Layer, classes: tuple[ContextClass, ...]) -> int | None:
     """The kernel that computes prompts of such latent layers; None where one kernel does all."""
     assert isinstance(layer.mixer, LatentAttention)
-    keeping = geometry_of(layer.mixer).keeping
+    geometry = geometry_of(layer.mixer)
     of = [(c, span) for c in classes for span in c.spans]
-    alike = (i for i, (c, span) in enumerate(of) if span.phase == "prefill" and geometry_of(c.mixer).keeping == keeping)
+    alike = (i for i, (c, span) in enumerate(of) if span.phase == "prefill" and geometry_of(c.mixer) == geometry)
     return next(alike, None)
 
 
@@ -95,7 +95,7 @@ def _table(matrix: Matrix, layers: int, weight_dtype: str, tensor_parallel: int,
     """
     rows = layers * matrix.parameters / 2**matrix.table_bits * copies(matrix, tensor_parallel)
     return Operation(
-        matrix.operation,
+        f"{matrix.operation} tables",
         rates.plain_flop_per_s,
         flop_per_token=rows,
         bytes_per_token=rows * bytes_per_weight(matrix, weight_dtype),
@@ -127,7 +127,7 @@ def _attention(classes: tuple[ContextClass, ...], tensor_parallel: int, rates: R
     index = 0
     for c in classes:
         for read in c.reads:
-            flop = c.layers * _flop_per_pair(c, read.span) * (tensor_parallel if c.name == "index" else 1)
+            flop = c.layers * _flop_per_pair(c, read.span) * (tensor_parallel if c.rows == "index" else 1)
             flop *= read.pair_ratio
             yield Operation(
                 attention_name(c, read.span),
@@ -153,12 +153,12 @@ def _flop_per_pair(c: ContextClass, span: Span) -> float:
     pages every query head scores the summaries: a pair is a query and a token's part of one.
     """
     mixer = c.mixer
-    if c.name == PAGES:
+    if c.rows == "pages":
         assert mixer.keeping.selection is not None
         return 2.0 * mixer.num_heads * mixer.keeping.selection.values_per_page / mixer.keeping.selection.page_tokens
     if isinstance(mixer, Attention):
         return 2.0 * mixer.num_heads * (mixer.qk_head_dim + mixer.v_head_dim)
-    if c.name == "index":
+    if c.rows == "index":
         return 2.0 * mixer.index_num_heads * mixer.index_head_dim
     if span.phase != "prefill":
         return 2.0 * mixer.num_heads * (2 * mixer.kv_lora_rank + mixer.qk_rope_head_dim)

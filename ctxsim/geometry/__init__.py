@@ -2,7 +2,6 @@
 
 from ctxsim.geometry.batch import BatchTotals
 from ctxsim.geometry.context import (
-    PAGES,
     ContextClass,
     Read,
     attention_classes,
@@ -17,7 +16,6 @@ from ctxsim.geometry.spans import UNBOUNDED, Extent, Span
 
 __all__ = [
     "KV_DTYPES",
-    "PAGES",
     "UNBOUNDED",
     "BatchTotals",
     "ContextClass",

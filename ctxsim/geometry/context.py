@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal
 
 from ctxsim.geometry.formats import KV_DTYPES, KvDtype
 from ctxsim.geometry.spans import Phase, Span
 from ctxsim.spec.keeping import Keeping
 from ctxsim.spec.model import Attention, LatentAttention, Layer, ModelSpec, StateMixer
 
-PAGES = "pages"
-"""The class of the summaries by which decode selects tokens."""
+Rows = Literal["kv", "pages", "index"]
+"""What a class keeps of a token: its KV, a part of the summaries by which decode selects tokens, an indexer's key."""
 
 PHASES: tuple[Phase, Phase] = ("prefill", "decode")
 
@@ -35,10 +37,11 @@ class Read:
 class ContextClass:
     """Layers that keep and read context alike.
 
-    ``held``: which tokens are kept. ``reads``: the kernels that read them (a latent cache has one for prefill and one
-    for decode). ``layers``: how many layers read. ``mixer``: their geometry. ``bytes_per_token``: bytes that a token
-    takes in all of these layers of one replica that keep KV, copies on the ranks of a tensor-parallel group included;
-    ``read_bytes_per_token``: what all of them read of one, more where layers share one KV.
+    ``name``: no other class of the model has it. ``rows``: what is kept of a token. ``held``: which tokens are kept.
+    ``reads``: the kernels that read them (a latent cache has one for prefill and one for decode). ``layers``: how many
+    layers read. ``mixer``: their geometry. ``bytes_per_token``: bytes that a token takes in all of these layers of one
+    replica that keep KV, copies on the ranks of a tensor-parallel group included; ``read_bytes_per_token``: what all of
+    them read of one, more where layers share one KV.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ContextClass:
     mixer: Attention | LatentAttention
     bytes_per_token: float
     read_bytes_per_token: float
+    rows: Rows = "kv"
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -83,7 +87,16 @@ def attention_classes(
     classes: list[ContextClass] = []
     for alike in found.values():
         classes.extend(_classes_of(alike, KV_DTYPES[kv_dtype], tensor_parallel))
-    return tuple(_by_phase(c) for c in classes) if by_phase else tuple(classes)
+    apart = _told_apart(classes)
+    return tuple(_by_phase(c) for c in apart) if by_phase else tuple(apart)
+
+
+def _told_apart(classes: list[ContextClass]) -> Iterator[ContextClass]:
+    """Each under a name of its own: layers of one kind may differ, as in their KV heads."""
+    seen = Counter[str]()
+    for c in classes:
+        seen[c.name] += 1
+        yield c if seen[c.name] == 1 else replace(c, name=f"{c.name} ({seen[c.name]})")
 
 
 def geometry_of(mixer: Attention | LatentAttention) -> Attention | LatentAttention:
@@ -182,7 +195,7 @@ def _latent_classes(
     yield replace(c, reads=(Read(Span("topk", mixer.index_topk)),))
     key_bytes = mixer.index_key_bytes * tensor_parallel
     yield ContextClass(
-        "index", c.held, (Read(whole),), c.layers, mixer, alike.storing * key_bytes, alike.layers * key_bytes
+        "index", c.held, (Read(whole),), c.layers, mixer, alike.storing * key_bytes, alike.layers * key_bytes, "index"
     )
 
 
@@ -197,7 +210,8 @@ def _pages(
         row_bytes = values * dtype.bytes_per_value(head_dim) * kv_copies(kv_heads, tensor_parallel)
         read = Read(Span("full", 0, "decode"), ratio, ratio)
         stored = alike.storing * row_bytes * ratio
-        yield ContextClass(PAGES, Span("full"), (read,), alike.layers, mixer, stored, alike.layers * row_bytes)
+        read_bytes = alike.layers * row_bytes
+        yield ContextClass("pages", Span("full"), (read,), alike.layers, mixer, stored, read_bytes, "pages")
 
 
 def kv_copies(num_kv_heads: int, tensor_parallel: int) -> float:
@@ -215,7 +229,7 @@ def kv_bytes_per_token(model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1
     return sum(
         c.bytes_per_token
         for c in attention_classes(model, kv_dtype, tensor_parallel)
-        if c.held.kind == "full" and c.name != "index"
+        if c.held.kind == "full" and c.rows != "index"
     )
 
 

@@ -32,8 +32,9 @@ def draft_model(serving: Serving, model: ModelSpec) -> ModelSpec | None:
 
 def _narrower(model: ModelSpec, ratio: float) -> ModelSpec:
     """The model with that share of the width of every feed-forward layer."""
-    dense = all(m.operation == "mlp" for layer in model.layer_counts for m in layer.feed_forward)
-    if not dense or not any(layer.feed_forward for layer in model.layer_counts):
+    feed_forward = [m for layer in model.layer_counts for m in layer.feed_forward]
+    dense = all(m.operation == "mlp" and not m.table_bits for m in feed_forward)
+    if not dense or not feed_forward:
         raise _fault(f"expected a model whose feed-forward layers are dense, found {model.name}; name a draft model")
     layers = {layer: _narrower_layer(layer, ratio) for layer in model.layer_counts}
     name = f"{model.name}, {ratio:g} of its width"

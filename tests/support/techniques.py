@@ -41,3 +41,11 @@ def applied(model: str | Subject, *written: str) -> Changed:
     """A model with these techniques."""
     subject = subject_of(model) if isinstance(model, str) else model
     return apply_all([load_technique(one) for one in written], subject)
+
+
+def identity_of(name: str) -> str:
+    """A shipped technique as one writes it at its identity."""
+    settings = load_technique(name).file.identity
+    assert settings, f"expected parameters at which {name} changes nothing, found none"
+    words = {key: "null" if value is None else value for key, value in settings.items()}
+    return f"{name}({','.join(f'{key}={value}' for key, value in words.items())})"

@@ -149,6 +149,15 @@ def test_technique_show_has_the_kv_of_a_model(name: str) -> None:
     assert "KV of yi-34b-200k" in ctxsim("technique", "show", name).out
 
 
+def test_technique_show_says_where_it_is_none() -> None:
+    for name, words in {
+        "cla": "layers_per_group 1\n",
+        "gqa": "num_kv_heads 0 (0: as many as the model has; more than there are is refused)\n",
+        "prefix-cache": "enabled null (null: what the scenario says)\n",
+    }.items():
+        assert f"changes nothing at  {words}" in ctxsim("technique", "show", name).out
+
+
 def test_a_technique_that_a_model_refuses_is_shown_with_another() -> None:
     outcome = ctxsim("technique", "show", "gqa", "--model", "deepseek-v3")
     assert outcome.code == 2

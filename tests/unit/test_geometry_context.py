@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.techniques import applied
 
 from ctxsim.geometry import (
     KvLayout,
@@ -156,3 +157,14 @@ def test_configurations_are_found() -> None:
     assert len(CONFIGS) >= 24
     assert {"deepseek-v2", "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2", "paper-34b-mla"} <= set(LATENT)
     assert all(Path(find("model", name)).is_file() for name in MODELS)
+
+
+def test_layers_of_one_kind_that_differ_have_names_of_their_own() -> None:
+    model = applied("yi-34b-200k", "mqa(layer_ratio=0.5)", "quest").subject.model
+    classes = attention_classes(model, "bf16", by_phase=True)
+    assert [(c.name, c.rows, c.mixer.num_kv_heads) for c in classes] == [
+        ("full", "kv", 8),
+        ("pages", "pages", 8),
+        ("full (2)", "kv", 1),
+        ("pages (2)", "pages", 1),
+    ]

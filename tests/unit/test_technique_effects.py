@@ -10,6 +10,7 @@ from support.techniques import applied, subject_of, technique_file
 from ctxsim.geometry import KvLayout, Read, Span, attention_classes, state_bytes_per_sequence
 from ctxsim.spec.model import Attention, LatentAttention, ModelSpec, StateMixer
 from ctxsim.spec.techniques import StackError, Subject
+from ctxsim.spec.techniques.subject import rounded_up, spread
 
 YI, MIXTRAL, DEEPSEEK, GEMMA, LLAMA4 = "yi-34b-200k", "mixtral-8x7b", "deepseek-v3", "gemma-3-27b", "llama-4-scout"
 # Yi-34B: 60 layers, hidden 7168, 56 heads, 8 KV heads of 128, feed-forward 20480.
@@ -95,6 +96,18 @@ def test_decoder_decoder(tmp_path: Path) -> None:
     assert upper.reads == (Read(Span("full", 0, "prefill"), last_query=True), Read(Span("full", 0, "decode")))
     assert (upper.bytes_per_token, upper.read_bytes_per_token) == (ROW, 30 * ROW)
     assert "found a chunked layer" in refused(tmp_path, "kind: decoder_decoder, window_tokens: 9", LLAMA4)
+
+
+@pytest.mark.parametrize(("few", "places"), [(0, []), (1, [5]), (2, [2, 5]), (4, [1, 2, 4, 5]), (6, list(range(6)))])
+def test_a_share_of_layers_is_spread_evenly(few: int, places: list[int]) -> None:
+    assert spread(few, 6) == places
+
+
+@pytest.mark.parametrize(
+    ("ratio", "number", "found"), [(0, 8, 0), (1 / 3, 3, 1), (0.15, 8, 2), (0.5, 7, 4), (1, 60, 60)]
+)
+def test_shares_are_rounded_up(ratio: float, number: int, found: int) -> None:
+    assert rounded_up(ratio, number) == found
 
 
 def test_split_heads(tmp_path: Path) -> None:
@@ -187,10 +200,11 @@ def test_tables(tmp_path: Path) -> None:
 
 
 def test_regions(tmp_path: Path) -> None:
-    (c,) = attention_classes(
-        one(tmp_path, "kind: attention_pattern, pattern: combiner_fixed, region_tokens: 256").model, "bf16"
-    )
+    effect = "kind: attention_pattern, pattern: combiner_fixed, region_tokens: {}"
+    (c,) = attention_classes(one(tmp_path, effect.format(256)).model, "bf16")
     assert (c.held, c.reads) == (Span("full"), (Read(Span("fixed", 256)),))
+    short = subject_of(YI, max_model_len=4096)
+    assert one(tmp_path, effect.format(4096), short) == short != one(tmp_path, effect.format(4095), short)
 
 
 def test_settings(tmp_path: Path) -> None:
@@ -209,6 +223,48 @@ def test_settings(tmp_path: Path) -> None:
     )
     assert "serving.block_size: expected a number of at least 1, found 0" in refused(
         tmp_path, "kind: set, setting: block_size, value: 0"
+    )
+
+
+def test_what_is_off_can_be_turned_on(tmp_path: Path) -> None:
+    off = subject_of(YI, enable_prefix_caching=False)
+    on = one(tmp_path, "kind: set, setting: enable_prefix_caching, value: true", off)
+    assert on.serving.enable_prefix_caching
+    assert on.serving == subject_of(YI).serving
+    assert one(tmp_path, "kind: set, setting: host_kv_capacity, value: 1 GiB", off).serving.host_kv_capacity == 2**30
+    assert "serving.block_size is 32 already, and it sets 64; leave one out" in refused(
+        tmp_path, "kind: set, setting: block_size, value: 64", subject_of(YI, block_size=32)
+    )
+
+
+def test_a_neutral_value_changes_nothing(tmp_path: Path) -> None:
+    """Whatever the scenario chose; but it must be a value of the setting."""
+    groups = "kind: set, setting: deployment.context_parallel, neutral: 1, value: {}"
+    chosen = one(tmp_path, groups.format(2))
+    assert (chosen.deployment.context_parallel, one(tmp_path, groups.format(1), chosen)) == (2, chosen)
+    assert "context_parallel is 2 already, and it sets 3" in refused(tmp_path, groups.format(3), chosen)
+    value = "{{draft: m, draft_tokens: {}, acceptance: {}}}"
+    rounds = f"kind: set, setting: speculation, neutral: {{{{draft_tokens: 0}}}}, value: {value}"
+    assert one(tmp_path, rounds.format(0, 0.5), chosen) == chosen
+    drafted = one(tmp_path, rounds.format(3, 0.5), chosen)
+    assert drafted.serving.speculation is not None
+    assert one(tmp_path, rounds.format(0, 0.7), drafted) == drafted
+    assert "acceptance: expected a number of at most 1, found 2" in refused(tmp_path, rounds.format(0, 2))
+
+
+def test_chunks(tmp_path: Path) -> None:
+    """A budget of its own is set, or a greater one cut; a smaller one that somebody chose is another choice."""
+    effect = "kind: chunk, iteration_tokens: {}"
+    for chosen in (2048, 65536):
+        subject = subject_of(YI, max_num_batched_tokens=chosen)
+        assert one(tmp_path, effect.format(1024), subject).serving.max_num_batched_tokens == 1024
+        assert one(tmp_path, effect.format("null"), subject) == subject
+    assert one(tmp_path, effect.format(4096)).serving.max_num_batched_tokens == 4096
+    assert "serving.max_num_batched_tokens is 512 already, and it sets 2048; leave one out" in refused(
+        tmp_path, effect.format(2048), subject_of(YI, max_num_batched_tokens=512)
+    )
+    assert "max_num_batched_tokens: expected at least max_num_seqs (256), found 8" in refused(
+        tmp_path, effect.format(8)
     )
 
 

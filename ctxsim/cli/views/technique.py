@@ -27,7 +27,7 @@ def show_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         {
             "dimension": result["dimension"],
             "parameters": _parameters(result["parameters"]),
-            "changes nothing at": _parameters(result.get("identity", {})) or result["identity_note"],
+            "changes nothing at": _identity(result),
             "stored": result["stored"],
             "read": result["read"],
             "computed": result["computed"],
@@ -56,7 +56,13 @@ def _sizes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _parameters(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {'null' if value is None else value}" for name, value in values.items())
+
+
+def _identity(result: Mapping[str, Any]) -> str:
+    """The parameters at which it is none, and what is to be said of them."""
+    written, note = _parameters(result.get("identity", {})), result["identity_note"]
+    return f"{written} ({note})" if written and note else written or note
 
 
 def _sourced(state: str, said: Mapping[str, Any]) -> str:

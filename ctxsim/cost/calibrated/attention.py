@@ -17,7 +17,7 @@ from ctxsim.cost.curves import (
 )
 from ctxsim.cost.curves.mixed import TILE_QUERIES
 from ctxsim.cost.weights import plain_bytes, plain_dtype
-from ctxsim.geometry import KV_DTYPES, PAGES, ContextClass, Read
+from ctxsim.geometry import KV_DTYPES, ContextClass, Read
 from ctxsim.spec.calibration import WINDOWED, Calibration, Family, Fit
 from ctxsim.spec.model import Attention
 from ctxsim.spec.scenario import Scenario
@@ -82,7 +82,7 @@ def attention_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Re
 def _unlike_any(c: ContextClass, read: Read) -> bool:
     """Whether such reads were never measured: of selected tokens and their summaries, of one query to all of a prompt's
     tokens, of some of the queries."""
-    picks = c.name == PAGES or (read.span.kind == "topk" and c.mixer.keeping.selection is not None)
+    picks = c.rows == "pages" or (read.span.kind == "topk" and c.mixer.keeping.selection is not None)
     return picks or read.last_query or c.mixer.keeping.query_ratio != 1.0
 
 

@@ -9,7 +9,7 @@ from ctxsim.cost.calibrated.attention import attention_kernel
 from ctxsim.cost.calibrated.bench import Bench
 from ctxsim.cost.calibrated.experts import priced_experts
 from ctxsim.cost.calibrated.kernels import Kernel
-from ctxsim.cost.calibrated.modules import priced_modules
+from ctxsim.cost.calibrated.modules import beside_modules, priced_modules
 from ctxsim.cost.calibrated.products import RankProduct, rank_products
 from ctxsim.cost.calibrated.small import priced_small_kernels
 from ctxsim.cost.calibrated.states import priced_states
@@ -28,11 +28,9 @@ CUSTOM_MOST_BYTES = parse("8 MiB", "bytes")
 
 def priced_operations(scenario: Scenario, bench: Bench) -> list[Priced]:
     """Every operation without context that the calibration can price; no product twice."""
-    modules = list(priced_modules(scenario, bench))
-    covered = {name for module in modules for name in module.covers}
     return [
-        *(product for product in _products(scenario, bench) if product.operation not in covered),
-        *modules,
+        *_products(scenario, bench),
+        *priced_modules(scenario, bench),
         *priced_experts(scenario, bench),
         *priced_states(scenario, bench),
         *priced_small_kernels(scenario, bench),
@@ -55,7 +53,7 @@ def priced_kernels(scenario: Scenario, bench: Bench, classes: tuple[ContextClass
 
 def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
     serving = scenario.serving
-    for product in rank_products(scenario.model, scenario.deployment.tensor_parallel):
+    for product in rank_products(beside_modules(scenario, bench), scenario.deployment.tensor_parallel):
         dtype = serving.weight_dtype if product.quantized else plain_dtype(serving.weight_dtype)
         fit = product_fit(bench.calibration, dtype)
         if fit is not None and product.experts == 1:

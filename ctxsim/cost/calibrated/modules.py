@@ -8,7 +8,7 @@ where there are any of these; the kernels of prompts and of decode are priced ea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ctxsim.cost.calibrated.bench import Bench
@@ -26,8 +26,9 @@ from ctxsim.cost.curves.sparse import sparse_core_s, sparse_index_s
 from ctxsim.cost.weights import copies
 from ctxsim.geometry import KV_DTYPES, ContextClass, Read
 from ctxsim.spec.calibration import Calibration, Fit
-from ctxsim.spec.model import LatentAttention
+from ctxsim.spec.model import LatentAttention, Layer, ModelSpec
 from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,22 @@ def priced_modules(scenario: Scenario, bench: Bench) -> Iterator[PhasedTariff]:
             yield PhasedTariff("attention module", number, price, _included(mixer, fits))
 
 
+def beside_modules(scenario: Scenario, bench: Bench) -> ModelSpec:
+    """The model without the projections whose time is in that of what surrounds the kernels."""
+    layers = {layer: _beside_module(layer, scenario.serving, bench) for layer in scenario.model.layer_counts}
+    return replace(scenario.model, layers=tuple(layers[layer] for layer in scenario.model.layers))
+
+
+def _beside_module(layer: Layer, serving: Serving, bench: Bench) -> Layer:
+    mixer = layer.mixer
+    if not isinstance(mixer, LatentAttention):
+        return layer
+    fits = module_fits(bench.calibration, mixer, serving.kv_dtype, serving.weight_dtype)
+    included = () if fits is None else _included(mixer, fits)
+    matrices = tuple(matrix for matrix in mixer.matrices if matrix.operation not in included)
+    return replace(layer, mixer=replace(mixer, matrices=matrices))
+
+
 def module_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Read, index: int) -> Kernel | None:
     """The kernel of one read of latent attention, where the calibration has the fits."""
     serving, mixer, span = scenario.serving, c.mixer, read.span
@@ -85,7 +102,7 @@ def module_kernel(scenario: Scenario, bench: Bench, c: ContextClass, read: Read,
         return None
     ranks = scenario.deployment.tensor_parallel
     name, value_bytes = attention_name(c, span), KV_DTYPES[serving.kv_dtype].bytes_per_value(mixer.kv_lora_rank)
-    of_rank = _RankKernel(bench, mixer, fits, mixer.num_heads // ranks, value_bytes, c.name == "index", ranks)
+    of_rank = _RankKernel(bench, mixer, fits, mixer.num_heads // ranks, value_bytes, c.rows == "index", ranks)
     if span.phase == "decode":
         kept = read.touched_ratio
         return decode_kernel(name, index, lambda batch, context: c.layers * of_rank.decode_s(batch, context * kept))

@@ -32,6 +32,7 @@ EFFECTS: Mapping[str, tuple[Apply, tuple[str, ...]]] = {
     "light_tokens": (weights.light_tokens, ("the feed-forward",)),
     "attention_pattern": (tokens.attention_pattern, ("the pattern of attention",)),
     "set": (settings.setting, ()),
+    "chunk": (settings.chunk, ("the setting max_num_batched_tokens",)),
 }
 """Every kind of effect: what applies it, and what two techniques cannot both change.
 

@@ -17,18 +17,26 @@ Prompts = Literal["full", "windowed"]
 
 
 class KvHeads(Spec):
-    """Softmax attention gets that many KV heads, 1 being multi-query attention; 0: as many as there are."""
+    """Softmax attention gets that many KV heads, 1 being multi-query attention; 0: as many as there are.
+
+    ``layer_ratio``: the share of these layers that does, rounded up, evenly spread over the depth.
+    """
 
     kind: Literal["kv_heads"]
     num_kv_heads: Count
+    layer_ratio: Share = 1.0
 
 
 class Latent(Spec):
-    """Full attention becomes latent attention of that rank, its heads as large as before."""
+    """Full attention becomes latent attention of that rank, its heads as large as before.
+
+    ``layer_ratio``: the share of these layers that does, rounded up, evenly spread over the depth.
+    """
 
     kind: Literal["latent"]
     kv_lora_rank: Annotated[int, Field(ge=1, le=10**6)]
     qk_rope_head_dim: Annotated[int, Field(ge=1, le=10**6)]
+    layer_ratio: Share = 1.0
 
 
 class ShareLayers(Spec):
@@ -39,10 +47,14 @@ class ShareLayers(Spec):
 
 
 class DecoderDecoder(Spec):
-    """The lower half keeps windows, the upper half reads one KV of the whole context; prompts pass the lower half."""
+    """The lower layers keep windows, the upper ones read one KV of the whole context; prompts pass the lower ones.
+
+    ``cross_decoder_ratio``: the share of the layers that are upper ones, rounded up; 0: none, and there is no such KV.
+    """
 
     kind: Literal["decoder_decoder"]
     window_tokens: Annotated[int, Field(ge=1, le=10**9)]
+    cross_decoder_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
 class SplitHeads(Spec):
@@ -126,10 +138,14 @@ class FfnWidth(Spec):
 
 
 class HashLayers(Spec):
-    """Projections become look-ups in tables of 2^tau rows for every tau inputs."""
+    """Projections become look-ups in tables of 2^tau rows for every tau inputs.
+
+    ``layer_ratio``: those of that share of the layers, rounded up, evenly spread over the depth.
+    """
 
     kind: Literal["hash_layers"]
     tau: Annotated[int, Field(ge=1, le=16)]
+    layer_ratio: Share = 1.0
 
 
 class LightTokens(Spec):
@@ -141,11 +157,23 @@ class LightTokens(Spec):
 
 
 class Set(Spec):
-    """A setting of ``serving``, or of the deployment where it begins so (``deployment.x``); null changes nothing."""
+    """A setting of ``serving``, or of the deployment where it begins so (``deployment.x``); null changes nothing.
+
+    What a scenario has chosen otherwise is a contradiction, unless it is off or nothing there.
+    ``neutral``: where the setting does nothing: a value, or keys with values. Such a value changes nothing either.
+    """
 
     kind: Literal["set"]
     setting: Annotated[str, Field(min_length=1)]
     value: Any = None
+    neutral: Any = None
+
+
+class Chunk(Spec):
+    """Prompts in pieces: so many tokens an iteration; null: the scenario's own budget."""
+
+    kind: Literal["chunk"]
+    iteration_tokens: Annotated[int, Field(ge=1, le=10**9)] | None
 
 
 class AttentionPattern(Spec):
@@ -172,6 +200,7 @@ Effect = Annotated[
     | Annotated[HashLayers, Tag("<hash_layers>")]
     | Annotated[LightTokens, Tag("<light_tokens>")]
     | Annotated[Set, Tag("<set>")]
+    | Annotated[Chunk, Tag("<chunk>")]
     | Annotated[AttentionPattern, Tag("<attention_pattern>")],
     Discriminator(kind_tag),
 ]

@@ -56,9 +56,9 @@ class Claim(Spec):
 class TechniqueFile(Spec):
     """A file of ``techniques/``: ``$x`` in an effect stands for the parameter x.
 
-    ``identity``: parameters at which it changes nothing, or ``identity_note``: why there are none. ``stored``,
-    ``read``, ``computed``, ``moved``: in sentences. ``improves``: of the four quantities, those that it makes better.
-    ``frontier``: further parameters that searches try.
+    ``identity``: parameters at which it changes nothing; ``identity_note``: what they mean, or why there are none.
+    ``stored``, ``read``, ``computed``, ``moved``: in sentences. ``improves``: of the four quantities, those that it
+    makes better. ``frontier``: further parameters that searches try.
     """
 
     name: Text

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil
 
 from ctxsim.spec.families.blocks import projection
 from ctxsim.spec.keeping import HeadWindow
 from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, Product
 from ctxsim.spec.techniques.effects import KvHeads, Latent, SplitHeads
-from ctxsim.spec.techniques.subject import RefusalError, Subject, is_kv_projection, refuse_unless
-
-DIGITS = 6
-"""Of a share of heads, before it is rounded up: a third of three heads is one."""
+from ctxsim.spec.techniques.subject import (
+    RefusalError,
+    Subject,
+    is_kv_projection,
+    refuse_part_of_shared,
+    refuse_unless,
+    rounded_up,
+)
 
 
 def kv_heads(effect: KvHeads, subject: Subject) -> Subject:
-    """Softmax attention with so many KV heads; K and V projections shrink with them."""
-    if not effect.num_kv_heads:
+    """Softmax attention with so many KV heads, in all of its layers or a share; K and V projections shrink."""
+    if not effect.num_kv_heads or not effect.layer_ratio:
         return subject
-    softmax = [layer.mixer for layer in subject.model.layer_counts if isinstance(layer.mixer, Attention)]
+    softmax = [layer for layer in subject.model.layer_counts if _is_softmax(layer)]
     name, wanted = subject.model.name, effect.num_kv_heads
     refuse_unless(bool(softmax), f"{name} has no softmax attention, and latent rows have no KV heads to share")
-    for mixer in softmax:
-        refuse_unless(
-            mixer.num_kv_heads % wanted == 0,
-            f"expected a divisor of the {mixer.num_kv_heads} KV heads of {name}, found {wanted}",
-        )
-    return subject.with_layers(lambda layer: _with_heads(layer, wanted))
+    for heads in (layer.mixer.num_kv_heads for layer in softmax if isinstance(layer.mixer, Attention)):
+        why = f"expected a divisor of the {heads} KV heads of {name}, found {wanted}"
+        refuse_unless(heads % wanted == 0, why)
+    refuse_part_of_shared(effect.layer_ratio, softmax, name)
+    return subject.with_share(effect.layer_ratio, _is_softmax, lambda layer: _with_heads(layer, wanted))
+
+
+def _is_softmax(layer: Layer) -> bool:
+    return isinstance(layer.mixer, Attention)
+
+
+def _is_full_softmax(layer: Layer) -> bool:
+    return isinstance(layer.mixer, Attention) and layer.mixer.kind == "full"
 
 
 def _with_heads(layer: Layer, wanted: int) -> Layer:
     mixer = layer.mixer
-    if not isinstance(mixer, Attention) or mixer.num_kv_heads == wanted:
+    assert isinstance(mixer, Attention)
+    if mixer.num_kv_heads == wanted:
         return layer
     times = mixer.num_kv_heads // wanted
     matrices = tuple(_shrunk(m, times, wanted) if is_kv_projection(m) else m for m in mixer.matrices)
@@ -48,26 +59,28 @@ def _shrunk(matrix: Matrix, times: int, shards: int) -> Matrix:
 def latent(effect: Latent, subject: Subject) -> Subject:
     """Full softmax attention as latent attention (DeepSeek-V2, arXiv 2405.04434), queries not compressed.
 
-    Head dims stay; each query head gets a rotary part beside them. The output projection is as before.
+    Head dims stay; each query head gets a rotary part beside them. The output projection is as before. Of some layers
+    alone: arXiv 2503.11132.
     """
+    if not effect.layer_ratio:
+        return subject
     mixers = [layer.mixer for layer in subject.model.layer_counts]
     name = subject.model.name
     refuse_unless(
         not any(isinstance(mixer, LatentAttention) for mixer in mixers), f"{name} has latent attention already"
     )
     decoders = any(layer.last_token_only for layer in subject.model.layer_counts)
-    refuse_unless(not decoders, "a KV that a decoder-decoder's upper half reads is of heads, not of latent rows")
-    refuse_unless(
-        any(isinstance(mixer, Attention) and mixer.kind == "full" for mixer in mixers),
-        f"{name} has no layer of full attention",
-    )
-    return subject.with_layers(lambda layer: _latent_layer(layer, effect, subject.model.hidden_size))
+    refuse_unless(not decoders, "the KV that a decoder-decoder's upper layers read is of heads, not of latent rows")
+    full = [layer for layer in subject.model.layer_counts if _is_full_softmax(layer)]
+    refuse_unless(bool(full), f"{name} has no layer of full attention")
+    refuse_part_of_shared(effect.layer_ratio, full, name)
+    hidden_size = subject.model.hidden_size
+    return subject.with_share(effect.layer_ratio, _is_full_softmax, lambda la: _latent_layer(la, effect, hidden_size))
 
 
 def _latent_layer(layer: Layer, effect: Latent, hidden_size: int) -> Layer:
     mixer = layer.mixer
-    if not isinstance(mixer, Attention) or mixer.kind != "full":
-        return layer
+    assert isinstance(mixer, Attention)
     rank, rope, heads = effect.kv_lora_rank, effect.qk_rope_head_dim, mixer.num_heads
     query = next((matrix for matrix in mixer.matrices if matrix.operation == "qkv"), None)
     matrices: tuple[Matrix, ...] = ()
@@ -103,6 +116,6 @@ def _split(layer: Layer, full_ratio: float, tokens: int, whole_prompts: bool) ->
     mixer = layer.mixer
     if not isinstance(mixer, Attention) or mixer.kind != "full":
         return layer
-    windowed = mixer.num_kv_heads - ceil(round(full_ratio * mixer.num_kv_heads, DIGITS))
+    windowed = mixer.num_kv_heads - rounded_up(full_ratio, mixer.num_kv_heads)
     window = HeadWindow(windowed, tokens, whole_prompts) if windowed else None
     return replace(layer, mixer=replace(mixer, keeping=replace(mixer.keeping, head_window=window)))

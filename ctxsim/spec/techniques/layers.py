@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ctxsim.spec.keeping import Keeping
-from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, Mixer, ModelSpec, Product, StateMixer
+from ctxsim.spec.model import Attention, LatentAttention, Layer, Matrix, Mixer, Product, StateMixer
 from ctxsim.spec.techniques.effects import DecoderDecoder, Hybrid, ShareLayers
-from ctxsim.spec.techniques.subject import GLOBAL_KV, RefusalError, Subject, is_kv_projection, keeps_all, refuse_unless
+from ctxsim.spec.techniques.subject import (
+    GLOBAL_KV,
+    RefusalError,
+    Subject,
+    is_kv_projection,
+    keeps_all,
+    refuse_unless,
+    rounded_up,
+)
 
 STATE_VALUE_BYTES = 4
 """A linear layer's state is kept in float32, as the reference code of the shipped hybrids does."""
@@ -76,22 +84,28 @@ def _queries_only(mixer: LatentAttention, matrix: Matrix) -> Matrix:
 
 
 def decoder_decoder(effect: DecoderDecoder, subject: Subject) -> Subject:
-    """The lower half of the layers with a window, the upper half on one KV of the whole context.
+    """The lower layers with a window, the upper ones on one KV of the whole context.
 
-    Source: YOCO, arXiv 2405.05254. That KV is made by one projection at the end of the lower half, for every token; all
-    else of the upper half computes the last token of a prompt alone, as in decode it computes the new ones.
+    Source: YOCO, arXiv 2405.05254, of as many upper layers as lower ones. That KV is made by one projection at the end
+    of the lower layers, for every token; all else of the upper ones computes the last token of a prompt alone, as in
+    decode it computes the new ones.
     """
-    model = subject.model
+    model, tokens = subject.model, effect.window_tokens
+    windowed = tokens < subject.longest_tokens
+    if not effect.cross_decoder_ratio and not windowed:
+        return subject
     for layer in model.layer_counts:
         refuse_unless(
             isinstance(layer.mixer, Attention) and layer.mixer.kind != "chunked",
             f"expected full or sliding attention in every layer of {model.name}, found {_called(layer.mixer)}",
         )
-    refuse_unless(model.num_layers > 1, "expected two layers or more, found one")
-    middle = model.num_layers // 2
-    lower = [_windowed(layer, effect.window_tokens) for layer in model.layers[:middle]]
+    middle = model.num_layers - rounded_up(effect.cross_decoder_ratio, model.num_layers)
+    found = f"found all {model.num_layers} of {model.name} above it; lower cross_decoder_ratio"
+    refuse_unless(middle > 0, f"expected a layer that makes the KV of those above it, {found}")
+    lower = [_windowed(layer, tokens) if windowed else layer for layer in model.layers[:middle]]
     upper = [_global(layer, stores=i == 0) for i, layer in enumerate(model.layers[middle:])]
-    lower[-1] = _with_global_kv(lower[-1], model.layers[middle], model)
+    if upper:
+        lower[-1] = _with_global_kv(lower[-1], model.layers[middle])
     return subject.with_stack((*lower, *upper))
 
 
@@ -110,7 +124,7 @@ def _global(layer: Layer, stores: bool) -> Layer:
     return replace(layer, mixer=whole, last_token_only=True)
 
 
-def _with_global_kv(layer: Layer, above: Layer, model: ModelSpec) -> Layer:
+def _with_global_kv(layer: Layer, above: Layer) -> Layer:
     """The layer with the projection that makes the KV of all layers above."""
     known = next((m for m in above.mixer.matrices if is_kv_projection(m)), None)
     if known is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ctxsim.errors import nearest
 from ctxsim.spec.document import Document
 from ctxsim.spec.serving import Deployment, Serving
-from ctxsim.spec.techniques.effects import KvFormatEffect, Set, Weights
+from ctxsim.spec.techniques.effects import Chunk, KvFormatEffect, Set, Weights
 from ctxsim.spec.techniques.subject import RefusalError, Subject
 from ctxsim.spec.validation import faults_of, shown
 
@@ -32,20 +34,44 @@ def setting(effect: Set, subject: Subject) -> Subject:
     """Any setting of the serving or the deployment."""
     if effect.value is None:
         return subject
-    if effect.setting.startswith(DEPLOYMENT):
-        return _changed(subject, "deployment", effect.setting.removeprefix(DEPLOYMENT), effect.value)
-    return _changed(subject, "serving", effect.setting, effect.value)
+    part = "deployment" if effect.setting.startswith(DEPLOYMENT) else "serving"
+    # A neutral value is checked as any other, but contradicts nothing.
+    neutral = _is_neutral(effect)
+    name, gives_way = effect.setting.removeprefix(DEPLOYMENT), (lambda _: True) if neutral else operator.not_
+    after = _changed(subject, part, name, effect.value, gives_way)
+    return subject if neutral else after
 
 
-def _changed(subject: Subject, part: str, name: str, value: Any) -> Subject:
-    """One setting of a part, where nobody has set it to something else."""
+def _is_neutral(effect: Set) -> bool:
+    """Whether its value is the neutral one; of several keys, those of the neutral one count."""
+    value, neutral = effect.value, effect.neutral
+    if isinstance(value, dict) and isinstance(neutral, dict):
+        return all(value.get(key) == wanted for key, wanted in neutral.items())
+    return neutral is not None and bool(value == neutral)
+
+
+def chunk(effect: Chunk, subject: Subject) -> Subject:
+    """An iteration's budget of tokens (chunked prefill, arXiv 2308.16369); a greater one of the scenario gives way."""
+    tokens = effect.iteration_tokens
+    if tokens is None:
+        return subject
+    return _changed(subject, "serving", "max_num_batched_tokens", tokens, lambda found: bool(found > tokens))
+
+
+def _changed(
+    subject: Subject, part: str, name: str, value: Any, gives_way: Callable[[Any], bool] = operator.not_
+) -> Subject:
+    """One setting of a part, where nobody has set it to something else.
+
+    gives_way: what was set and makes room all the same; what is off or nothing does.
+    """
     before: Serving | Deployment = getattr(subject, part)
     fields = type(before).model_fields
     if name not in fields:
         raise RefusalError(f'expected a setting of {part}, found "{name}"{nearest(name, fields)}')
     after = _with(before, part, name, value)
     found, wanted, default = getattr(before, name), getattr(after, name), fields[name].get_default()
-    if found not in (default, wanted):
+    if found not in (default, wanted) and not gives_way(found):
         raise RefusalError(f"{part}.{name} is {shown(found)} already, and it sets {shown(wanted)}; leave one out")
     return replace(subject, serving=after) if isinstance(after, Serving) else replace(subject, deployment=after)
 

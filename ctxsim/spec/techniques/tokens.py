@@ -80,6 +80,8 @@ def _selecting(layer: Layer, selection: Selection) -> Layer:
 
 def attention_pattern(effect: AttentionPattern, subject: Subject) -> Subject:
     """Full attention through abstractions of regions (Combiner, arXiv 2107.05768); KV is kept as before."""
+    if effect.region_tokens >= subject.longest_tokens:
+        return subject
     mixers = [layer.mixer for layer in subject.model.layer_counts]
     full = [mixer for mixer in mixers if isinstance(mixer, Attention) and mixer.kind == "full"]
     refuse_unless(bool(full), f"{subject.model.name} has no layer of full attention")

@@ -25,6 +25,8 @@ def ffn_width(effect: FfnWidth, subject: Subject) -> Subject:
 
 def hash_layers(effect: HashLayers, subject: Subject) -> Subject:
     """Projections as tables (MemoryFormer, arXiv 2411.12992): for every tau inputs one of 2^tau rows of all outputs."""
+    if not effect.layer_ratio:
+        return subject
     for layer in subject.model.layer_counts:
         refuse_unless(
             isinstance(layer.mixer, Attention) and all(matrix.experts == 1 for matrix in layer.feed_forward),
@@ -36,7 +38,7 @@ def hash_layers(effect: HashLayers, subject: Subject) -> Subject:
                 all(count % effect.tau == 0 for count in inputs),
                 f"expected a divisor of the {inputs[0]} inputs of {matrix.operation}, found {effect.tau}",
             )
-    return subject.with_layers(lambda layer: _hashed(layer, effect.tau))
+    return subject.with_share(effect.layer_ratio, lambda _: True, lambda layer: _hashed(layer, effect.tau))
 
 
 def _hashed(layer: Layer, tau: int) -> Layer:
