@@ -16,7 +16,7 @@ def list_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The accelerators, then the hosts."""
     if "hardware" in result:
         yield "Accelerators (rates of one device; host link one way, and how many devices share it)"
-        columns = ("name", "bf16", "HBM", "bandwidth", "scale-up", "host link", "USD/hour")
+        columns = ("name", "bf16", "HBM", "bandwidth", "scale-up", "scale-out", "host link", "USD/hour")
         yield grid(columns, (_accelerator(row) for row in result["hardware"]), ("name",))
         yield ""
     yield "Hosts (memory and drives of one node); combine with `host: NAME` in a scenario"
@@ -43,13 +43,14 @@ def show_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _accelerator(row: Mapping[str, Any]) -> tuple[str, ...]:
-    scale_up = row["scale_up_bytes_per_s"]
+    scale_up, scale_out = row["scale_up_bytes_per_s"], row["scale_out_bytes_per_s"]
     return (
         row["name"],
         show(row["peak_flop_per_s"]["bf16"], "flop_per_s"),
         show(row["hbm_bytes"], "bytes"),
         show(row["hbm_bytes_per_s"], "bytes_per_s"),
         "free" if scale_up is None else show(scale_up, "bytes_per_s"),
+        "-" if scale_out is None else show(scale_out, "bytes_per_s"),
         f"{show(row['host_link_bytes_per_s'], 'bytes_per_s')} /{row['host_link_shared_by']}",
         show(row["accelerator_usd_per_s"], "usd_per_s").removesuffix(" USD/hour"),
     )
