@@ -33,6 +33,12 @@ WAYS: dict[str, dict[str, Any]] = {
         "deployment__context_parallel": 2,
         "serving__speculation": {"draft": {"ffn_ratio": 0.5}, "draft_tokens": 2, "acceptance": 0.5},
     },
+    "two nodes": {"deployment__tensor_parallel": 16},
+    "groups over two nodes, nested draft": {
+        "deployment__context_parallel": 4, "deployment__tensor_parallel": 4,
+        "serving__speculation": {"draft": {"ffn_ratio": 0.5}, "draft_tokens": 2, "acceptance": 0.5},
+    },
+    "two groups of two nodes": {"deployment__context_parallel": 2, "deployment__tensor_parallel": 16},
     "other model": {"serving__speculation": {"draft": "gemma-3-27b", "draft_tokens": 2, "acceptance": 0.6}},
 }  # fmt: skip
 
