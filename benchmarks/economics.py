@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maps import compared, curves, four, full, idle, origin, road, stacks
-from maps.cells import BASE, LONG, MACHINES, MODELS, Node, nodes_of
+from maps.cells import BASE, LONG, MACHINES, MODELS, NARROW, Node, nodes_of
 from maps.drawn import draw
 from shown import plain
 
@@ -35,8 +35,8 @@ def closed_form(nodes: Sequence[Node]) -> dict[str, str]:
     return {
         "machines": compared.machines(nodes),
         "models": compared.models(nodes),
-        "compared": listed([*compared.missing_findings(nodes), *compared.calibrated_findings(nodes)]),
-        "missing": compared.missing(nodes),
+        "compared": listed([*compared.replica_findings(nodes), *compared.calibrated_findings(nodes)]),
+        "replicas": compared.replicas(nodes),
         "calibrated": compared.calibrated(nodes),
         "origin": listed(origin.findings(nodes)),
         "causes": origin.causes(nodes),
@@ -78,7 +78,9 @@ def page(nodes: Sequence[Node], slow: Mapping[str, str]) -> str:
     """The whole page; slow: what takes minutes, by name."""
     example = next((node for node in nodes if (node.model, node.hardware) == EXAMPLE), nodes[0])
     text = PAGE.read_text(encoding="utf-8")
-    shown = {"example": example.name, "command": command(example, LONG), "stacked_on": MACHINES[STACKED]}
+    shown = {
+        "example": example.name, "command": command(example, LONG), "stacked_on": MACHINES[STACKED], "narrow": NARROW,
+    }  # fmt: skip
     return text.format(**closed_form(nodes), **slow, **shown)
 
 

@@ -304,7 +304,7 @@ def test_a_network_is_no_faster_than_the_link(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"expected at most the rate of scale_up, .* GB/s against Gb/s") as caught:
         load_hardware(path)
     (fault,) = caught.value.faults
-    assert (fault.field, fault.line) == ("scale_out", line_of(path, "scale_out:"))
+    assert (fault.field, fault.line) == ("scale_out", line_of(path, "scale_out:") + 1)
 
 
 def test_a_source_that_is_not_listed_is_a_fault(tmp_path: Path) -> None:
