@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from maps import compared, curves, four, full, idle, origin, road, stacks
-from maps.cells import BASE, LONG, MACHINES, MODELS, NARROW, Node, nodes_of
+from maps.cells import BASE, LONG, MACHINES, MODELS, Node, nodes_of
 from maps.drawn import draw
 from shown import plain
 
@@ -78,9 +78,7 @@ def page(nodes: Sequence[Node], slow: Mapping[str, str]) -> str:
     """The whole page; slow: what takes minutes, by name."""
     example = next((node for node in nodes if (node.model, node.hardware) == EXAMPLE), nodes[0])
     text = PAGE.read_text(encoding="utf-8")
-    shown = {
-        "example": example.name, "command": command(example, LONG), "stacked_on": MACHINES[STACKED], "narrow": NARROW,
-    }  # fmt: skip
+    shown = {"example": example.name, "command": command(example, LONG), "stacked_on": MACHINES[STACKED]}
     return text.format(**closed_form(nodes), **slow, **shown)
 
 

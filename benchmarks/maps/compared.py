@@ -64,11 +64,11 @@ def _longest(node: Node) -> str:
 
 
 def _larger(nodes: Sequence[Node]) -> Iterator[tuple[Node, list[str]]]:
-    """What takes more than one node for some context, and the contexts of each replica."""
+    """Replicas of more than one node, and the contexts that each is for."""
     for node in nodes:
-        cuts = {context: node.cut(tokens(context)) for context in CONTEXTS}
-        for cut in dict.fromkeys(cuts.values()) if max(map(node.nodes, CONTEXTS)) > 1 else ():
-            yield node, [context for context in CONTEXTS if cuts[context] == cut]
+        cuts = {context: node.cut(tokens(context)) for context in CONTEXTS if node.nodes(context) > 1}
+        for cut in dict.fromkeys(cuts.values()):
+            yield node, [context for context in cuts if cuts[context] == cut]
 
 
 @cache
