@@ -118,10 +118,17 @@ def _fleet_warnings(scenario: Scenario) -> Iterable[str]:
 
 
 def _unpriced_warnings(cost: CostModel) -> Iterable[str]:
-    if cost.unpriced:
+    between = [op.name for op in cost.operations if op.between_domains and op.name in cost.unpriced]
+    unfitted = [name for name in cost.unpriced if name not in between]
+    if unfitted:
         yield (
-            f"{cost.scenario.calibration_name} has no fit for {', '.join(cost.unpriced)}: these run at the shares of "
+            f"{cost.scenario.calibration_name} has no fit for {', '.join(unfitted)}: these run at the shares of "
             "the peaks that the profile gives"
+        )
+    if between:
+        yield (
+            f"{cost.scenario.calibration_name} has no times between scale-up domains: {', '.join(between)} take the "
+            "rate and latency that the profile gives, and no interval says how far off that is"
         )
 
 

@@ -9,16 +9,18 @@ from cost_scenarios import repeated
 from support.real import closed_requests
 
 from ctxsim.analysis import analyze
+from ctxsim.analysis.session_cost import CAUSES
 from ctxsim.analysis.work import show_work
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, nodes, power_w
 from ctxsim.cost.memory import store_bytes
 from ctxsim.cost.topology import HBM, HOST, Fabric
 from ctxsim.errors import SpecError
+from ctxsim.explore.explain import explain
 from ctxsim.explore.factors import factors_of
 from ctxsim.explore.sensitivity import sensitivity
 from ctxsim.spec.domains import Domains, fills_domains, joined
 from ctxsim.spec.hardware import load_hardware
-from ctxsim.spec.scenario import Scenario
+from ctxsim.spec.scenario import Scenario, load_scenario
 
 LAYERS, HIDDEN = 80, 8192
 """Of Llama-3.1-70B, which sums twice a layer."""
@@ -222,8 +224,23 @@ def test_calibrated_times_are_measured_in_a_node_and_the_nic_s_between() -> None
     assert "all_reduce between domains" in sixteen.unpriced
     assert "all_reduce between domains" not in eight.unpriced
     assert sixteen.law(batch)
-    warnings = analyze(served(16, hardware="a100-80gb-sxm", fidelity="calibrated")).warnings
-    assert any("has no fit for all_reduce between domains" in warning for warning in warnings)
+    found = analyze(served(16, hardware="a100-80gb-sxm", fidelity="calibrated"))
+    (told,) = [warning for warning in found.warnings if "between domains" in warning]
+    assert "has no times between scale-up domains" in told
+    assert "no interval says how far off that is" in told
+
+
+def test_no_interval_is_claimed_for_the_network() -> None:
+    """Where all time were the network's, the interval would have no width: only what was measured has a spread."""
+    scenario = served(16, hardware="a100-80gb-sxm", fidelity="calibrated", prompt=2048)
+    stuck = replace(scenario, hardware=replace(scenario.hardware, scale_out_latency_s=10.0))
+    widths = [
+        (high - low) / analyze(one).keys["prefill_s"]
+        for one in (scenario, stuck)
+        for low, high in [analyze(one).keys["intervals"]["prefill_s"]]
+    ]
+    assert widths[0] > 0.01
+    assert widths[1] < 1e-3 * widths[0]
 
 
 # Nodes, memory, money
@@ -279,6 +296,18 @@ def test_sensitivity_knows_the_network() -> None:
     assert effects["scale_out_latency_s"] == pytest.approx(share, rel=0.02)
     sent = between.link_bytes / NIC / cost.pass_s(cost.batch(1, 99))
     assert effects["scale_out_bytes_per_s"] == pytest.approx(-sent, rel=0.05)
+
+
+def test_what_a_session_costs_is_explained_whole() -> None:
+    """The items of its extra sum to it, with latencies among what is neither KV bytes nor pairs."""
+    talk = {"model": "deepseek-v3", "hardware": "h100-80gb-sxm", "serving.weight_dtype": "fp8",
+            "deployment.tensor_parallel": 16, "deployment.context_parallel": 4}  # fmt: skip
+    scenario = load_scenario("yi-34b-50k-a100", talk)
+    found = explain(scenario, 4_000)
+    parts = sum(found.base.by_cause(cause).usd - found.against.by_cause(cause).usd for cause in CAUSES)
+    assert parts == pytest.approx(found.base.total.usd - found.against.total.usd, rel=1e-9)
+    rest, without = (one.base.by_cause("rest").usd for one in (found, explain(silent(scenario), 4_000)))
+    assert rest > without
 
 
 def test_the_work_shows_the_network_s_bytes_and_latencies() -> None:
