@@ -104,9 +104,11 @@ def _cheapest(nodes: Sequence[Node]) -> str:
 def _margins(nodes: Sequence[Node]) -> str:
     """Where thousand tokens grow most."""
     node = max(nodes, key=lambda one: (marginal_cents(one, LONG) or 0.0) / (marginal_cents(one, "50k") or 1.0))
-    first, last = (marginal_cents(node, context) or 0.0 for context in ("50k", LONG))
+    first, last = (marginal_cents(node, context) or 0.0 for context in ENDS)
+    few, many = map(node.nodes, ENDS)
+    where = node.name if few == many else f"{node.name} ({few} nodes, then {many})"
     return (
-        f"A thousand tokens more cost {bold(first)} cents up to 50K and {bold(last)} cents up to 1M on {node.name}, "
+        f"A thousand tokens more cost {bold(first)} cents up to 50K and {bold(last)} cents up to 1M on {where}, "
         f"{plain(last / first)} times as much: the largest growth of all."
     )
 
