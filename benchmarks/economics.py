@@ -35,8 +35,8 @@ def closed_form(nodes: Sequence[Node]) -> dict[str, str]:
     return {
         "machines": compared.machines(nodes),
         "models": compared.models(nodes),
-        "compared": listed([*compared.missing_findings(nodes), *compared.calibrated_findings(nodes)]),
-        "missing": compared.missing(nodes),
+        "compared": listed([*compared.replica_findings(nodes), *compared.calibrated_findings(nodes)]),
+        "replicas": compared.replicas(nodes),
         "calibrated": compared.calibrated(nodes),
         "origin": listed(origin.findings(nodes)),
         "causes": origin.causes(nodes),

@@ -1,4 +1,4 @@
-"""What is compared: machines at their prices, models with the weights that fit, and what does not fit by how much."""
+"""What is compared: machines at their prices, models with the weights that fit, and the nodes that a replica takes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from functools import cache
 
 from shown import plain, table
 
-from ctxsim.analysis import analyze
+from ctxsim.analysis.analyze import holds
 from ctxsim.cost import CostModel
 from ctxsim.explore.explain import Explanation, explain
+from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.scenario import load_scenario
 from ctxsim.units import SECONDS_PER_HOUR, tokens
-from maps.cells import BASE, HELD, LONG, SHORT, TURNS_TOKENS, Node, bold, by_model, spread
+from maps.cells import BASE, CONTEXTS, LONG, NARROW, RANKS, SHORT, TURNS_TOKENS, Node, bold, by_model, spread
 from maps.origin import explained, percent
 
 GIGABYTE, TERA = 1e9, 1e12
-WIDEST, WISHED = "bf16", "fp8"
-"""Formats that weights should have: the second where the first does not fit."""
+MOST_ALONE = 16
+"""Nodes up to which tensor parallelism alone is looked at: a rank a head of deepseek-v3."""
 
 CALIBRATED_AT = "50k"
 
@@ -26,7 +27,7 @@ def machines(nodes: Sequence[Node]) -> str:
     """A row a machine, per accelerator."""
     header = [
         "machine", "profile", "USD/hour", "as of", "bf16, TFLOP/s", "HBM, GB", "HBM, TB/s", "NVLink, GB/s",
-        "host link, GB/s", "shared by",
+        "between nodes, GB/s", "host link, GB/s", "shared by",
     ]  # fmt: skip
     rows = []
     for node in {node.hardware: node for node in nodes}.values():
@@ -36,6 +37,7 @@ def machines(nodes: Sequence[Node]) -> str:
                 node.machine, found.name, f"{found.accelerator_usd_per_s * SECONDS_PER_HOUR:.2f}", found.price_date,
                 plain((found.peak_flop_per_s("bf16") or 0.0) / TERA), plain(found.hbm_bytes / GIGABYTE),
                 plain(found.hbm_bytes_per_s / TERA), plain((found.scale_up_bytes_per_s or 0.0) / GIGABYTE),
+                plain((found.scale_out_bytes_per_s or 0.0) / GIGABYTE),
                 plain(found.host_link_bytes_per_s / GIGABYTE), found.host_link_shared_by,
             ]
         )  # fmt: skip
@@ -49,50 +51,79 @@ def models(nodes: Sequence[Node]) -> str:
     for model in dict.fromkeys(node.model for node in nodes):
         mine = [node for node in nodes if node.model == model]
         made_for = mine[0].scenario(SHORT).model.max_context_tokens
-        kv_bytes = analyze(mine[0].scenario(SHORT)).keys["kv_bytes_per_token"]
+        kv_bytes = kv_bytes_per_token(mine[0].scenario(SHORT).model, "bf16", RANKS)
         rows.append(
-            [model, f"{made_for:,}", f"{kv_bytes:,.0f}", *(f"{node.weights}, {node.most_tokens:,}" for node in mine)]
+            [model, f"{made_for:,}", f"{kv_bytes:,.0f}", *(f"{node.weights}, {_longest(node)}" for node in mine)]
         )
     return table(["model", "made for, tokens", "KV, bytes/token", *names], rows)
 
 
-def _unfitting(nodes: Sequence[Node]) -> Iterator[tuple[Node, str]]:
-    """What was wished for and does not fit: weights that had to be narrower, and the longest context."""
+def _longest(node: Node) -> str:
+    """The longest context on one node."""
+    return f"{node.most_tokens:,}" if node.most_tokens else "none"
+
+
+def _larger(nodes: Sequence[Node]) -> Iterator[tuple[Node, list[str]]]:
+    """Replicas of more than one node, and the contexts that each is for."""
     for node in nodes:
-        if node.weights not in (WIDEST, WISHED):
-            yield Node(node.model, node.hardware, WISHED), next(one for one in HELD if node.holds(one))
-        if not node.holds(LONG):
-            yield node, LONG
+        cuts = {context: node.cut(tokens(context)) for context in CONTEXTS if node.nodes(context) > 1}
+        for cut in dict.fromkeys(cuts.values()):
+            yield node, [context for context in cuts if cuts[context] == cut]
 
 
-def _missing_bytes(node: Node, context: str) -> float:
-    cost = CostModel(node.scenario(SHORT))
-    return cost.layout.held_bytes(tokens(context) + TURNS_TOKENS) - cost.memory.kv_capacity_bytes
+@cache
+def _unjoined_nodes(node: Node, context: str) -> int:
+    """Nodes that hold the session by tensor parallelism alone."""
+    for count in range(MOST_ALONE.bit_length()):
+        alone = {"deployment.tensor_parallel": RANKS << count, "deployment.context_parallel": 1}
+        cost = CostModel(load_scenario(BASE, {**node.settings(context), **alone}))
+        if holds(cost, tokens(context) + TURNS_TOKENS):
+            return 1 << count
+    raise AssertionError(f"{node.name} holds no {context} on {MOST_ALONE} nodes")
 
 
-def missing(nodes: Sequence[Node]) -> str:
-    """How much HBM a node lacks for what was wished."""
+def _sessions(node: Node, context: str) -> float:
+    cost = CostModel(node.scenario(context))
+    return float(cost.memory.kv_capacity_bytes / cost.layout.held_bytes(tokens(context) + TURNS_TOKENS))
+
+
+def replicas(nodes: Sequence[Node]) -> str:
+    """What has replicas of several nodes: how they are cut, and what of their HBM is taken by what."""
     rows = []
-    for node, context in _unfitting(nodes):
-        memory, lacking_bytes = CostModel(node.scenario(SHORT)).memory, _missing_bytes(node, context)
-        parts = (
-            memory.weight_bytes, lacking_bytes + memory.kv_capacity_bytes,
-            memory.activation_bytes + memory.reserve_bytes, memory.usable_bytes, lacking_bytes,
+    for node, contexts in _larger(nodes):
+        longest = contexts[-1]
+        cost, (ranks, groups) = CostModel(node.scenario(longest)), node.cut(tokens(longest))
+        memory, kv_bytes = cost.memory, cost.layout.held_bytes(tokens(longest) + TURNS_TOKENS)
+        parts = (memory.weight_bytes, memory.activation_bytes + memory.reserve_bytes, kv_bytes, memory.usable_bytes)
+        rows.append(
+            [
+                node.name, " to ".join(dict.fromkeys(one.upper() for one in (contexts[0], longest))),
+                node.nodes(longest), f"{groups} x {ranks}", *(plain(part / GIGABYTE) for part in parts),
+                plain(_sessions(node, longest)), _unjoined_nodes(node, longest),
+            ]
         )  # fmt: skip
-        rows.append([node.name, node.weights, context.upper(), *(plain(part / GIGABYTE) for part in parts)])
-    return table(["node", "weights", "session", "weights, GB", "KV", "activations, reserve", "usable", "missing"], rows)
+    header = [
+        "replica", "sessions", "nodes", "groups x tensor parallel", "weights, GB", "activations, reserve",
+        "KV of the longest", "usable", "such sessions", "nodes, tensor parallel alone",
+    ]  # fmt: skip
+    return table(header, rows)
 
 
-def missing_findings(nodes: Sequence[Node]) -> Iterator[str]:
-    """In a sentence, where anything is missing."""
-    told = [
-        f"{bold(_missing_bytes(node, context) / GIGABYTE)} GB for {node.weights} weights and {context.upper()} on "
-        f"{node.machine}"
-        for node, context in _unfitting(nodes)
-    ]
-    if told:
-        models = " and ".join(dict.fromkeys(node.model for node, _ in _unfitting(nodes)))
-        yield f"Only {models} does not fit as wished: a node lacks {', '.join(told)}."
+def replica_findings(nodes: Sequence[Node]) -> Iterator[str]:
+    """In a sentence, where a replica takes several nodes."""
+    larger = list(dict.fromkeys(node for node, _ in _larger(nodes)))
+    if larger:
+        told = [_grown(node) for node in larger]
+        names = " and ".join(dict.fromkeys(node.model for node in larger))
+        yield f"Only {names} takes more than a node, in {NARROW}: {', '.join(told)}."
+
+
+def _grown(node: Node) -> str:
+    """How many nodes hold what."""
+    few, many = node.nodes(CONTEXTS[-2]), node.nodes(LONG)
+    upto = CONTEXTS[-2].upper()
+    alone = f" ({bold(str(_unjoined_nodes(node, LONG)))} by tensor parallelism alone)"
+    return f"on {node.machine} {bold(str(few))} up to {upto} and {bold(str(many))} for {LONG.upper()}{alone}"
 
 
 @cache

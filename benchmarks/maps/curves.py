@@ -10,7 +10,7 @@ from shown import plain
 from ctxsim.explore.cost_curve import CostPoint, cost_curve
 from ctxsim.spec.scenario import scenario_document
 from ctxsim.units import tokens
-from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, held, spread
+from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, extremes, spread
 
 CONTEXTS = (SHORT, "50k", "128k", LONG)
 ENDS = ("50k", LONG)
@@ -21,6 +21,8 @@ SYMBOLS: Mapping[str, str] = {
     "hbm_bytes_per_s": "M",
     "hbm_bytes": "S",
     "scale_up_bytes_per_s": "N",
+    "scale_out_bytes_per_s": "B",
+    "scale_out_latency_s": "L",
     "host_link_bytes_per_s": "C",
 }
 """Numbers of a machine, as the table calls them."""
@@ -30,35 +32,34 @@ SHOWN_SLOPE = 0.02
 
 
 @cache
-def _points(node: Node) -> Mapping[str, CostPoint]:
-    """By context, those that fit."""
-    document = scenario_document(BASE, node.settings(SHORT))
-    contexts = [context for context in CONTEXTS if node.holds(context)]
-    points = cost_curve(document, [tokens(context) for context in contexts])
-    return dict(zip(contexts, points, strict=True))
+def _point(node: Node, context: str) -> CostPoint:
+    """On the replica that holds the context, which the margin since the one before is of too."""
+    document = scenario_document(BASE, node.settings(context))
+    upto = CONTEXTS[: CONTEXTS.index(context) + 1]
+    return cost_curve(document, [tokens(one) for one in upto[-2:]])[-1]
 
 
 def usd(node: Node, context: str) -> float:
     """What a session costs."""
-    cost = _points(node)[context].cost
+    cost = _point(node, context).cost
     assert cost is not None
     return cost.total.usd
 
 
 def marginal_cents(node: Node, context: str) -> float | None:
     """US cents of a thousand tokens more, since the context before."""
-    marginal_usd = _points(node)[context].marginal_usd
+    marginal_usd = _point(node, context).marginal_usd
     return None if marginal_usd is None else CENTS * marginal_usd
 
 
 def slope(node: Node, context: str, name: str) -> float:
     """The elasticity of a session's cost to a number of the machine; 0 where it has none."""
-    return _points(node)[context].elasticities.get(name) or 0.0
+    return _point(node, context).elasticities.get(name) or 0.0
 
 
 def least_price_slope(nodes: Sequence[Node]) -> float:
     """The least elasticity to the accelerator's price; what is missing to 1 is the price of host memory."""
-    return min(slope(node, context, "accelerator_usd_per_s") for context in ENDS for node in held(nodes, context))
+    return min(slope(node, context, "accelerator_usd_per_s") for context in ENDS for node in nodes)
 
 
 def costs(nodes: Sequence[Node]) -> str:
@@ -83,12 +84,11 @@ def slopes(nodes: Sequence[Node]) -> str:
 
 def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
-    longest = list(held(nodes, LONG))
     yield f"A session of 4K costs {spread(nodes, lambda node: usd(node, SHORT), unit=' USD')}."
-    yield f"A session of 1M costs {spread(longest, lambda node: usd(node, LONG), unit=' USD')}."
-    yield _cheapest(longest)
-    yield _margins(longest)
-    yield _follows(longest)
+    yield f"A session of 1M costs {spread(nodes, lambda node: usd(node, LONG), unit=' USD')}."
+    yield _cheapest(nodes)
+    yield _margins(nodes)
+    yield _follows(nodes)
 
 
 def _cheapest(nodes: Sequence[Node]) -> str:
@@ -98,15 +98,17 @@ def _cheapest(nodes: Sequence[Node]) -> str:
         mine = [node for node in nodes if node.model == model]
         short, long = (min(mine, key=lambda node, at=context: usd(node, at)) for context in (SHORT, LONG))
         told.append(f"{model} {short.machine} ({bold(usd(short, SHORT))}) and {long.machine} ({bold(usd(long, LONG))})")
-    return f"Cheapest at 4K and at 1M, in USD, of the nodes that hold 1M: {'; '.join(told)}."
+    return f"Cheapest at 4K and at 1M, in USD: {'; '.join(told)}."
 
 
 def _margins(nodes: Sequence[Node]) -> str:
-    """The node whose thousand tokens grow most."""
+    """Where thousand tokens grow most."""
     node = max(nodes, key=lambda one: (marginal_cents(one, LONG) or 0.0) / (marginal_cents(one, "50k") or 1.0))
-    first, last = (marginal_cents(node, context) or 0.0 for context in ("50k", LONG))
+    first, last = (marginal_cents(node, context) or 0.0 for context in ENDS)
+    few, many = map(node.nodes, ENDS)
+    where = node.name if few == many else f"{node.name} ({few} nodes, then {many})"
     return (
-        f"A thousand tokens more cost {bold(first)} cents up to 50K and {bold(last)} cents up to 1M on {node.name}, "
+        f"A thousand tokens more cost {bold(first)} cents up to 50K and {bold(last)} cents up to 1M on {where}, "
         f"{plain(last / first)} times as much: the largest growth of all."
     )
 

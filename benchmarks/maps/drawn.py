@@ -13,7 +13,7 @@ from ctxsim.analysis.session import typical_session
 from ctxsim.analysis.session_cost import SessionCost, session_at, session_cost
 from ctxsim.explore.cost_curve import parse_contexts
 from ctxsim.reporting.figures.style import ACCENT, DISK, HBM, HOST, INK, STYLE, WIDTH, head, plain_log, standalone, svg
-from maps.cells import SHORT, Node
+from maps.cells import Node
 
 COLORS = (INK, ACCENT, HBM, HOST, DISK)
 CONTEXTS = "log:4k:1m:25"
@@ -26,11 +26,9 @@ def figure_of(nodes: Sequence[Node]) -> Figure:
         figure = Figure(figsize=(WIDTH, 3.6))
         shares, dollars = figure.subplots(1, 2)
         for node, color in zip(nodes, COLORS, strict=False):
-            fitting = [context for context in contexts if context <= node.most_tokens]
-            costs = [_cost(node, context) for context in fitting]
-            kv = [_kv_percent(costs[0], cost) for cost in costs[1:]]
-            shares.plot(fitting[1:], kv, color=color, label=node.model)
-            dollars.plot(fitting, [cost.total.usd for cost in costs], color=color)
+            kv = [_kv_percent(node, context) for context in contexts[1:]]
+            shares.plot(contexts[1:], kv, color=color, label=node.model)
+            dollars.plot(contexts, [_cost(node, context, context).total.usd for context in contexts], color=color)
         for axes, title in ((shares, "KV bytes, % of the extra cost over 4K"), (dollars, "USD a session")):
             head(axes, title)
             axes.set_xlabel("tokens of context")
@@ -48,12 +46,15 @@ def tokens_words(value: float) -> str:
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}K"
 
 
-def _cost(node: Node, context: int) -> SessionCost:
-    scenario = node.scenario(SHORT)
+def _cost(node: Node, context: int, on: int) -> SessionCost:
+    """Of a session on the replica that holds one of ``on`` tokens."""
+    scenario = node.replica(on)
     return session_cost(scenario, session_at(typical_session(scenario), context))
 
 
-def _kv_percent(short: SessionCost, long: SessionCost) -> float:
+def _kv_percent(node: Node, context: int) -> float:
+    """Of what it costs more than the shortest one on the same replica."""
+    short, long = (_cost(node, tokens, context) for tokens in (parse_contexts(CONTEXTS)[0], context))
     kv_usd = long.by_cause("kv_bytes").usd - short.by_cause("kv_bytes").usd
     return 100 * kv_usd / (long.total.usd - short.total.usd)
 

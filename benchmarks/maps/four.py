@@ -9,7 +9,7 @@ from typing import Any
 from shown import plain
 
 from ctxsim.analysis import analyze
-from maps.cells import LONG, SHORT, Node, by_model, held, spread
+from maps.cells import LONG, SHORT, Node, by_model, spread
 
 CONTEXTS = (SHORT, "50k", "100k", LONG)
 AWAY = ("100k", LONG)
@@ -17,19 +17,19 @@ KEYS = ("concurrent_sessions", "prefill_s", "decode_answer_s", "switch_s")
 
 
 @cache
-def _keys(node: Node, context: str) -> Mapping[str, Any]:
-    return analyze(node.scenario(context)).keys
+def _keys(node: Node, context: str, on: str) -> Mapping[str, Any]:
+    return analyze(node.scenario(context, on)).keys
 
 
-def quantity(node: Node, context: str, key: str) -> float:
-    """One of the four."""
-    found: float = _keys(node, context)[key]
+def quantity(node: Node, context: str, key: str, on: str | None = None) -> float:
+    """One of the four; ``on``: the context whose replica it is of, its own unless given."""
+    found: float = _keys(node, context, on or context)[key]
     return found
 
 
 def away(node: Node, context: str, key: str) -> float:
-    """How many times worse than at 4K it is: fewer sessions, more seconds."""
-    ratio = quantity(node, context, key) / quantity(node, SHORT, key)
+    """How many times worse than at 4K on the same replica it is: fewer sessions, more seconds."""
+    ratio = quantity(node, context, key) / quantity(node, SHORT, key, on=context)
     return 1 / ratio if key == "concurrent_sessions" else ratio
 
 
@@ -49,7 +49,7 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each: the whole range at both contexts."""
     told = ("HBM holds fewer sessions by", "A prefill takes longer by", "An answer takes longer by", "A switch by")
     for key, what in zip(KEYS, told, strict=True):
-        ranges = [_range(list(held(nodes, context)), context, key) for context in AWAY]
+        ranges = [_range(nodes, context, key) for context in AWAY]
         yield f"{what} a factor of {ranges[0]}, {ranges[1]}."
 
 

@@ -10,7 +10,7 @@ from shown import plain, table
 from ctxsim.analysis import fleet_working_set
 from ctxsim.explore.cliff import Cliff, cliff
 from ctxsim.spec.scenario import load_scenario
-from maps.cells import BASE, LONG, Node, by_model, held, spread
+from maps.cells import BASE, LONG, Node, by_model, spread
 
 CONTEXTS = ("50k", LONG)
 
@@ -54,8 +54,7 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
     for context in CONTEXTS:
         in_hbm, in_all = (
-            spread(list(held(nodes, context)), lambda node, at=(context, place): users(node, at[0])[at[1]])
-            for place in range(2)
+            spread(nodes, lambda node, at=(context, place): users(node, at[0])[at[1]]) for place in range(2)
         )
         yield f"At {context.upper()} HBM is full at {in_hbm} users, HBM and host memory at {in_all}."
 

@@ -11,7 +11,7 @@ from ctxsim.explore.residency import Limits, break_even_by_machine
 from ctxsim.explore.residency.map import held_at
 from ctxsim.spec.scenario import scenario_document
 from ctxsim.units import tokens
-from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, held, spread
+from maps.cells import BASE, LONG, SHORT, Node, bold, by_model, spread
 
 CONTEXTS = ("50k", LONG)
 IDLES_S: Mapping[str, float] = {"10 min": 600.0, "20 min": 1200.0, "1 hour": 3600.0}
@@ -67,7 +67,7 @@ def choices(nodes: Sequence[Node]) -> str:
 
 def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
-    pairs = [(node, context) for context in CONTEXTS for node in held(nodes, context)]
+    pairs = [(node, context) for context in CONTEXTS for node in nodes]
     node, context = max(pairs, key=lambda pair: keep_s(*pair))
     yield (
         f"Idle KV is worth its place in HBM for {bold(keep_s(node, context))} s at most ({node.name} at "
@@ -76,8 +76,7 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
     for idle in IDLES_S:
         yield from _break_even(nodes, idle)
     for context in CONTEXTS:
-        mine = list(held(nodes, context))
-        minutes = spread(mine, lambda one, at=context: again_minutes(one, at), unit=" min")
+        minutes = spread(nodes, lambda one, at=context: again_minutes(one, at), unit=" min")
         yield f"At {context.upper()} computing again costs less than host memory after {minutes} of idling."
 
 

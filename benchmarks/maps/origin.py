@@ -9,7 +9,7 @@ from shown import plain
 
 from ctxsim.explore.explain import QUANTITIES, Explanation, explain
 from ctxsim.units import tokens
-from maps.cells import LONG, SHORT, Node, bold, by_model, extremes, held, spread
+from maps.cells import LONG, SHORT, Node, bold, by_model, extremes, spread
 
 CAUSES = ("kv_bytes", "quadratic_flop", "rest")
 CONTEXTS = ("50k", "128k", LONG)
@@ -50,7 +50,7 @@ def most_points_last(nodes: Sequence[Node]) -> float:
     return max(
         100 * ((explained(node, context).kv_last_ratio or 0.0) - cause_ratio(node, context, "kv_bytes"))
         for context in CONTEXTS
-        for node in held(nodes, context)
+        for node in nodes
     )
 
 
@@ -75,16 +75,16 @@ def findings(nodes: Sequence[Node]) -> Iterator[str]:
     """In a sentence each."""
     yield _thesis(nodes)
     for context in CONTEXTS:
-        yield _of_causes(list(held(nodes, context)), context)
-    yield _left(list(held(nodes, LONG)))
-    yield _of_prefill(list(held(nodes, LONG)))
+        yield _of_causes(nodes, context)
+    yield _left(nodes)
+    yield _of_prefill(nodes)
 
 
 def _thesis(nodes: Sequence[Node]) -> str:
     """How much of the extra cost KV bytes are at most, at the shortest and the longest context looked at."""
     tops = []
     for context in (CONTEXTS[0], CONTEXTS[-1]):
-        node = max(held(nodes, context), key=lambda one, at=context: cause_ratio(one, at, "kv_bytes"))
+        node = max(nodes, key=lambda one, at=context: cause_ratio(one, at, "kv_bytes"))
         tops.append(f"{bold(percent(cause_ratio(node, context, 'kv_bytes')))} % at {context.upper()} ({node.name})")
     return (
         "The thesis that all extra cost of long contexts traces back to the size of KV does not hold for what sessions "

@@ -22,7 +22,7 @@ KEPT = RISKS.index("kept")
 
 @cache
 def _found(node: Node, context: str) -> Frontier:
-    document = scenario_document(BASE, node.settings(SHORT))
+    document = scenario_document(BASE, node.settings(SHORT, on=context))
     return frontier(document, tokens(SHORT), tokens(context), most=MOST, executor=local(1))
 
 

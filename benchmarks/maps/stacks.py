@@ -34,7 +34,7 @@ def _name(stack: Sequence[str]) -> str:
 
 @cache
 def _points(node: Node) -> Mapping[tuple[tuple[str, ...], int], CostPoint]:
-    document = scenario_document(BASE, node.settings(SHORT))
+    document = scenario_document(BASE, node.settings(SHORT, on=LONG))
     points = cost_curve(document, [tokens(SHORT), tokens(LONG)], stacks=STACKS)
     return {(point.series.techniques, point.context_tokens): point for point in points}
 

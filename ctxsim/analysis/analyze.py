@@ -17,6 +17,7 @@ from ctxsim.analysis.session import TypicalSession, typical_session
 from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, kept_warnings
 from ctxsim.cost.working_set import working_set
 from ctxsim.geometry import kv_bytes_per_token
+from ctxsim.spec.domains import MOST_DOMAINS, joined
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import MILLION, SECONDS_PER_HOUR, show
 
@@ -117,10 +118,17 @@ def _fleet_warnings(scenario: Scenario) -> Iterable[str]:
 
 
 def _unpriced_warnings(cost: CostModel) -> Iterable[str]:
-    if cost.unpriced:
+    between = [op.name for op in cost.operations if op.between_domains and op.name in cost.unpriced]
+    unfitted = [name for name in cost.unpriced if name not in between]
+    if unfitted:
         yield (
-            f"{cost.scenario.calibration_name} has no fit for {', '.join(cost.unpriced)}: these run at the shares of "
+            f"{cost.scenario.calibration_name} has no fit for {', '.join(unfitted)}: these run at the shares of "
             "the peaks that the profile gives"
+        )
+    if between:
+        yield (
+            f"{cost.scenario.calibration_name} has no times between scale-up domains: {', '.join(between)} take the "
+            "rate and latency that the profile gives, and no interval says how far off that is"
         )
 
 
@@ -130,10 +138,15 @@ def _of_group(scenario: Scenario, group: Group, reason: str) -> str:
     return f"on {kind.deployment.ranks} x {kind.hardware.name}, {reason}" if scenario.others else reason
 
 
+def holds(cost: CostModel, document_tokens: int) -> bool:
+    """Whether the weights and one session over a document of so many tokens fit on a replica."""
+    return cost.memory.weights_fit and bool(cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens))
+
+
 def infeasible_reason(cost: CostModel, session: TypicalSession) -> str | None:
     """Why not even one session fits on a replica, in one sentence with the remedy; None where one does."""
     memory, kv_bytes = cost.memory, cost.layout.held_bytes(session.document_tokens)
-    if memory.weights_fit and memory.kv_capacity_bytes >= kv_bytes:
+    if holds(cost, session.document_tokens):
         return None
     if not memory.weights_fit:
         need = f"weights need {show(memory.weight_bytes, 'bytes')}, usable HBM is {show(memory.usable_bytes, 'bytes')}"
@@ -148,13 +161,12 @@ def infeasible_reason(cost: CostModel, session: TypicalSession) -> str | None:
 
 def _accelerators_that_fit(scenario: Scenario) -> int | None:
     """The least tensor_parallel that divides the heads, is offered by the machine and holds one session."""
-    document_tokens = typical_session(scenario).document_tokens
-    most = scenario.hardware.max_accelerators // scenario.deployment.context_parallel
+    document_tokens, groups = typical_session(scenario).document_tokens, scenario.deployment.context_parallel
+    most = MOST_DOMAINS * scenario.hardware.max_accelerators // groups
     for ranks in range(scenario.deployment.tensor_parallel + 1, most + 1):
-        if scenario.model.splits_over(ranks):
+        if scenario.model.splits_over(ranks) and joined(ranks, groups, scenario.hardware):
             deployment = scenario.deployment.model_copy(update={"tensor_parallel": ranks})
-            cost = CostModel(replace(scenario, deployment=deployment))
-            if cost.memory.weights_fit and cost.memory.kv_capacity_bytes >= cost.layout.held_bytes(document_tokens):
+            if holds(CostModel(replace(scenario, deployment=deployment)), document_tokens):
                 return ranks
     return None
 

@@ -60,9 +60,13 @@ def _pass(a: Analysis, key: str, costs: list[OperationCost]) -> list[str]:
 
 
 def _operation(a: Analysis, c: OperationCost) -> str:
-    link = a.cost.rates.link_bytes_per_s
+    rates = a.cost.rates
+    if c.bound == "network" and c.link_s:
+        waited_s = c.link_s - c.link_bytes / rates.network_bytes_per_s
+        sent = f"{c.link_bytes:.6g} B / {rates.network_bytes_per_s:.6g} B/s + {waited_s:.6g} s of latencies"
+        return f"  {c.name}: {sent} = {c.seconds:.6g} s (network)"
     if c.link_s:
-        return f"  {c.name}: {c.link_bytes:.6g} B / {link:.6g} B/s = {c.seconds:.6g} s (link)"
+        return f"  {c.name}: {c.link_bytes:.6g} B / {rates.link_bytes_per_s:.6g} B/s = {c.seconds:.6g} s (link)"
     # A kernel that reads more slowly than HBM allows has a rate of its own; so has each number format.
     rate = c.flop / c.compute_s if c.compute_s else a.cost.rates.plain_flop_per_s
     bytes_per_s = c.hbm_bytes / c.hbm_s if c.hbm_s else a.cost.rates.hbm_bytes_per_s

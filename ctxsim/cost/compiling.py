@@ -22,9 +22,13 @@ def spans_of(classes: tuple[ContextClass, ...]) -> tuple[Span, ...]:
 
 
 def compile_operations(
-    model: ModelSpec, classes: tuple[ContextClass, ...], weight_dtype: str, tensor_parallel: int, rates: Rates
-) -> tuple[Operation, ...]:
-    """All operations of one pass, those of one name and kernel merged, in the order of the pass."""
+    model: ModelSpec, classes: tuple[ContextClass, ...], weight_dtype: str, tensor_parallel: int, rates: Rates,
+    domains: int = 1,
+) -> tuple[Operation, ...]:  # fmt: skip
+    """All operations of one pass, those of one name and kernel merged, in the order of the pass.
+
+    domains: scale-up domains that the tensor-parallel group fills.
+    """
     pieces = [
         *_embedding(model, weight_dtype, rates),
         *_layer_matrices(model, classes, weight_dtype, tensor_parallel, rates),
@@ -32,7 +36,7 @@ def compile_operations(
         *_states(model, rates),
         *_norms(model, weight_dtype, tensor_parallel, rates),
         *_head(model.head, weight_dtype, tensor_parallel, rates),
-        *_all_reduce(model, weight_dtype, tensor_parallel),
+        *_all_reduce(model, weight_dtype, tensor_parallel, domains),
     ]
     merged: dict[tuple[str, int | None, int, int], Operation] = {}
     for piece in pieces:
@@ -192,13 +196,26 @@ def _head(head: Matrix, weight_dtype: str, tensor_parallel: int, rates: Rates) -
         yield Operation(head.operation, rates.plain_flop_per_s, flop_per_sequence=flop, bytes_per_pass=stored)
 
 
-def _all_reduce(model: ModelSpec, weight_dtype: str, tensor_parallel: int) -> Iterator[Operation]:
+def _all_reduce(model: ModelSpec, weight_dtype: str, tensor_parallel: int, domains: int) -> Iterator[Operation]:
+    """Sums over a tensor-parallel group: in its scale-up domains, g accelerators each, and between these, n of them.
+
+    B bytes are scattered and gathered in a domain, 2 (g - 1) / g B over the scale-up link; in between each accelerator
+    sums its part with those of other domains that have the same, 2 (n - 1) / n B / g over its own NIC, in 2 (n - 1)
+    steps: rings, one after the other (BlueConnect, Cho et al., MLSys 2019; NCCL's model of a ring has these steps).
+    """
     if tensor_parallel == 1:
         return
-    share = RING_PASSES * (tensor_parallel - 1) / tensor_parallel
+    together = tensor_parallel // domains
+    share, between = (RING_PASSES * (ranks - 1) / ranks for ranks in (together, domains))
     for name, (reductions, last_token_only) in reductions_of(model).items():
         sent = share * reductions * model.hidden_size * plain_bytes(weight_dtype)
         yield Operation(name, link_bytes_per_token=sent, per_sequence=last_token_only)
+        if domains > 1:
+            part = between * reductions * model.hidden_size * plain_bytes(weight_dtype) / together
+            steps = RING_PASSES * (domains - 1) * reductions
+            name = f"{name} between domains"
+            yield Operation(name, link_bytes_per_token=part, per_sequence=last_token_only,
+                            between_domains=True, steps=steps)  # fmt: skip
 
 
 def reductions_of(model: ModelSpec) -> dict[str, tuple[int, bool]]:

@@ -98,9 +98,9 @@ class KernelReader:
         """The same where a pass computes so many tokens of a sequence."""
         return replace(self, tokens_per_sequence=tokens)
 
-    def waits_for_link(self, hbm_bytes_per_s: Any) -> bool:
+    def waits_for(self, hbm_bytes_per_s: Any) -> str:
         """See operations.Reader: KV lies in HBM."""
-        return False
+        return ""
 
     def bytes_per_s(self, decode_tokens: Any, hbm_bytes_per_s: Any) -> Any:
         """Bytes a second for so many new tokens (numbers, or arrays of them or of bandwidths)."""

@@ -11,7 +11,7 @@ how deep a token has come says nothing about how much deeper it goes. From it
 Kinds of layers are taken to be spread evenly over the depth. A token that leaves hands its state to all later layers,
 whose K and V projections are computed and whose KV is written as ever; so are constant states. Norms are read whole.
 Where a model's file has all weights in one sum (explicit models), these projections are not told apart. Deciding where
-to leave costs nothing here.
+to leave costs nothing here, and the network between scale-up domains is waited for at every layer.
 """
 
 from __future__ import annotations

@@ -96,8 +96,7 @@ class RooflineLaw:
         return seconds
 
     def _operation_s(self, op: Operation, batch: BatchTotals) -> float:
-        link = self._rates.link_bytes_per_s
-        link_s = op.link_bytes(batch) / link if link is not None and op.link_bytes_per_token else 0.0
+        link_s = self._rates.sent_s(op, batch) + self._rates.waited_s(op)
         hbm_s = op.hbm_bytes(batch) / op.hbm_bytes_per_s(batch, self._rates.hbm_bytes_per_s)
         roofline_s = max(op.flop(batch) / op.flop_per_s, hbm_s)
         return float(roofline_s + link_s)

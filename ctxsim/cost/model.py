@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ctxsim.cost.compiling import compile_operations, spans_of
-from ctxsim.cost.context_parallel import divide_context
+from ctxsim.cost.context_parallel import Exchange, divide_context
 from ctxsim.cost.decode_kernels import KernelReader, readers
 from ctxsim.cost.early_exit import leave_early
 from ctxsim.cost.law import Law, RooflineLaw
@@ -17,7 +17,8 @@ from ctxsim.cost.speculation import DRAFT_PROMPTS, DRAFTING, Part, Rounds, Specu
 from ctxsim.cost.transfers import host_link_bytes_per_s
 from ctxsim.cost.weights import WEIGHT_DTYPES, plain_dtype
 from ctxsim.errors import Fault, SpecError
-from ctxsim.geometry import BatchTotals, ContextClass, KvLayout, Span, attention_classes, lone_sequence
+from ctxsim.geometry import BatchTotals, ContextClass, KvLayout, Span, attention_classes, copies_of, lone_sequence
+from ctxsim.spec.domains import Domains
 from ctxsim.spec.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -56,17 +57,18 @@ class CostModel:
         self.scenario = scenario
         self.rates = _rates(scenario, machine)
         self.spans: tuple[Span, ...] = spans_of(classes)
-        operations = compile_operations(model, classes, serving.weight_dtype, ranks, self.rates)
+        domains = Domains.of(scenario.deployment, scenario.hardware)
+        operations = compile_operations(model, classes, serving.weight_dtype, ranks, self.rates, domains.of_group)
         operations = _read_by(tuple(readers(scenario, classes)), operations)
         if serving.depth_ratio is not None:
             exits = (serving.weight_dtype, ranks, serving.depth_ratio)
             operations = leave_early(operations, self.spans, model, *exits)
-        self.operations: tuple[Operation, ...] = self._divided(operations, self.spans)
+        self.operations: tuple[Operation, ...] = self._divided(operations, classes, domains)
         self._rounds: Rounds | None = None
         self.layout = KvLayout.of(model, serving.kv_dtype, ranks, serving.block_size)
         if serving.drafting is not None:
             drafter = drafter_of(scenario, serving.drafting, self.rates)
-            drafter = replace(drafter, operations=self._divided(drafter.operations, drafter.spans))
+            drafter = replace(drafter, operations=self._divided(drafter.operations, drafter.classes, domains))
             self._rounds = Rounds(serving.drafting, self.operations, self.spans, drafter)
             self.spans = (*self.spans, *drafter.spans)
             held = (*self.layout.held, *drafter.held)
@@ -161,13 +163,18 @@ class CostModel:
                 found[cost.name] = found[cost.name].plus(cost) if cost.name in found else cost
         return list(found.values())
 
-    def _divided(self, operations: tuple[Operation, ...], spans: tuple[Span, ...]) -> tuple[Operation, ...]:
+    def _divided(
+        self, operations: tuple[Operation, ...], classes: tuple[ContextClass, ...], domains: Domains
+    ) -> tuple[Operation, ...]:
         """The operations of one tensor-parallel group as those of all that a replica has."""
         deployment = self.scenario.deployment
-        if deployment.context_parallel == 1:
-            return operations
         groups, ranks = deployment.context_parallel, deployment.ranks
-        return divide_context(operations, spans, groups, ranks, self.rates.link_bytes_per_s)
+        if groups == 1:
+            return operations
+        copies = [copies_of(c, deployment.tensor_parallel) for c in classes for _ in c.spans]
+        alike = [min(domains.together, number) for number in copies]
+        exchanges = [Exchange.of(groups, ranks, self.rates, domains.of_context, number) for number in alike]
+        return divide_context(operations, spans_of(classes), groups, exchanges)
 
     def _calibrated(self, machine: Machine, classes: tuple[ContextClass, ...]) -> Pricing:
         """Loaded only here: fidelity peak needs no arrays."""
@@ -177,14 +184,15 @@ class CostModel:
 
     def _cost(self, op: Operation, batch: BatchTotals, maximum: Callable[..., Any]) -> OperationCost:
         flop, moved, sent = op.flop(batch), op.hbm_bytes(batch), op.link_bytes(batch)
-        link = self.rates.link_bytes_per_s
         compute_s = flop / op.flop_per_s
         hbm_s = moved / op.hbm_bytes_per_s(batch, self.rates.hbm_bytes_per_s)
-        link_s = sent / link if link is not None and op.link_bytes_per_token else 0.0
+        link_s = self.rates.sent_s(op, batch) + self.rates.waited_s(op)
         seconds = maximum(compute_s, hbm_s) + link_s
         bound = bound_of(compute_s, hbm_s, link_s) if maximum is max else ""
-        if bound == "hbm" and op.reader is not None and op.reader.waits_for_link(self.rates.hbm_bytes_per_s):
-            bound = "link"
+        if bound == "hbm" and op.reader is not None:
+            bound = op.reader.waits_for(self.rates.hbm_bytes_per_s) or bound
+        elif bound == "link" and op.between_domains:
+            bound = "network"
         return OperationCost(op.name, flop, moved, sent, compute_s, hbm_s, link_s, seconds, bound)
 
 
@@ -220,6 +228,8 @@ def _rates(scenario: Scenario, machine: Machine) -> Rates:
         weight_flop_per_s=ranks * bf16 * (1.0 if weights is None else weights / profile),
         hbm_bytes_per_s=ranks * _replaced(machine.hbm_bytes_per_s, hardware.hbm_bytes_per_s),
         link_bytes_per_s=hardware.scale_up_bytes_per_s,
+        network_bytes_per_s=hardware.scale_out_bytes_per_s,
+        network_latency_s=hardware.scale_out_latency_s or 0.0,
     )
 
 

@@ -19,12 +19,25 @@ class Rates:
 
     ``plain_flop_per_s``: in the format of what is never quantised (weights.plain_dtype).
     ``link_bytes_per_s``: scale-up link, one way, of a single accelerator; None where collectives are free.
+    ``network_bytes_per_s``: the same of its NIC, between scale-up domains. ``network_latency_s``: beside the bytes of
+    each step.
     """
 
     plain_flop_per_s: Any
     weight_flop_per_s: Any
     hbm_bytes_per_s: Any
     link_bytes_per_s: Any | None
+    network_bytes_per_s: Any | None = None
+    network_latency_s: Any = 0.0
+
+    def sent_s(self, op: Operation, batch: BatchTotals) -> Any:
+        """Seconds that what each rank sends for a batch is on its way, without latencies."""
+        rate = self.network_bytes_per_s if op.between_domains else self.link_bytes_per_s
+        return op.link_bytes(batch) / rate if rate is not None and op.link_bytes_per_token else 0.0
+
+    def waited_s(self, op: Operation) -> Any:
+        """Seconds of latency in one pass, however much is sent."""
+        return op.steps * self.network_latency_s if op.steps else 0.0
 
 
 class Reader(Protocol):
@@ -34,8 +47,8 @@ class Reader(Protocol):
         """Bytes a second in a batch of so many decoding tokens, where HBM has so much bandwidth."""
         ...
 
-    def waits_for_link(self, hbm_bytes_per_s: Any) -> bool:
-        """Whether the scale-up link is what keeps it from moving them faster."""
+    def waits_for(self, hbm_bytes_per_s: Any) -> str:
+        """What keeps it from moving them faster where that is not HBM: link or network; else nothing."""
         ...
 
     def of_rounds(self, tokens: float) -> Self:
@@ -70,7 +83,8 @@ class Operation:
     FLOP = new_tokens * flop_per_token + decode_tokens * flop_per_decode_token + sequences * flop_per_sequence
     + pairs * flop_per_pair + touched * flop_per_touched; bytes likewise, plus ``bytes_per_pass``, and the routed
     experts: of ``experts`` with ``expert_bytes`` in all, experts * (1 - (1 - k / experts)^tokens) distinct are read.
-    ``span``: which entry of the batch's pairs and touched belongs to it. ``link_bytes_per_token``: sent by a rank.
+    ``span``: which entry of the batch's pairs and touched belongs to it. ``link_bytes_per_token``: sent by a rank, over
+    the scale-up link or ``between_domains``, then in so many ``steps`` a pass that each wait for the network.
     ``per_sequence``: what is said of tokens counts only the last one of each sequence. ``reader``: how fast its bytes
     are read, where that is not all of the HBM bandwidth. ``leaving``: how many decoding tokens compute each layer,
     where they leave early; ``leaving_bytes``: what of ``bytes_per_pass`` is read only for those that stay.
@@ -101,6 +115,8 @@ class Operation:
     reader: Reader | None = None
     leaving: Leaving | None = None
     leaving_bytes: float = 0.0
+    between_domains: bool = False
+    steps: int = 0
 
     def rows(self, batch: BatchTotals) -> Any:
         """Tokens of a batch that the operation computes."""
@@ -146,7 +162,7 @@ class Operation:
         return 1 - (1 - self.experts_per_token / self.experts) ** tokens
 
     def link_bytes(self, batch: BatchTotals) -> Any:
-        """Bytes each rank sends over the scale-up link."""
+        """Bytes each rank sends over the scale-up link, or between domains."""
         sent = self.rows(batch) * self.link_bytes_per_token
         if not self.link_bytes_per_decode_token:
             return sent
@@ -168,12 +184,16 @@ class Operation:
             bytes_per_decode_token=self.bytes_per_decode_token + other.bytes_per_decode_token,
             link_bytes_per_decode_token=self.link_bytes_per_decode_token + other.link_bytes_per_decode_token,
             leaving_bytes=self.leaving_bytes + other.leaving_bytes,
+            steps=self.steps + other.steps,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class OperationCost:
-    """What one operation of one batch costs, and which resource binds it: compute, hbm or link."""
+    """What one operation of one batch costs, and which resource binds it: compute, hbm, link or network.
+
+    ``link_bytes``, ``link_s``: of the network for what is sent between scale-up domains.
+    """
 
     name: str
     flop: Any

@@ -1,10 +1,10 @@
 """Whom an iteration is for: the seconds of its operations that are those of a part of its batch.
 
 An iteration that computes prompts and makes tokens is divided operation by operation, as what binds it: FLOP where
-compute does, bytes where HBM bandwidth does, tokens on the scale-up link, and the host's overhead evenly over the
-sequences. FLOP and bytes are those that a sequence causes: its tokens, its pairs, its KV. Weights are read once for
-all: what either part alone would have needed is its own, what both would have needed is divided evenly over all
-sequences of the iteration.
+compute does, bytes where HBM bandwidth does, tokens on the scale-up link and between domains, and latencies and the
+host's overhead evenly over the sequences. FLOP and bytes are those that a sequence causes: its tokens, its pairs, its
+KV. Weights are read once for all: what either part alone would have needed is its own, what both would have needed is
+divided evenly over all sequences of the iteration.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def _divided(op: Operation, rates: Rates, batch: BatchTotals, decodes: BatchTota
     computes = compute_s >= hbm_s
     mine_s = np.where(computes, op.flop(decodes) / op.flop_per_s, _bytes_of(op, batch, decodes, evenly) / hbm)
     all_s = np.maximum(compute_s, hbm_s)
-    if op.link_bytes_per_token and rates.link_bytes_per_s is not None:
-        mine_s = mine_s + op.link_bytes(decodes) / rates.link_bytes_per_s
-        all_s = all_s + op.link_bytes(batch) / rates.link_bytes_per_s
+    if op.link_bytes_per_token:
+        mine_s = mine_s + rates.sent_s(op, decodes) + evenly * rates.waited_s(op)
+        all_s = all_s + rates.sent_s(op, batch) + rates.waited_s(op)
     per_touched_s = np.where(computes, op.flop_per_touched / op.flop_per_s, op.bytes_per_touched / hbm)
     return mine_s, all_s, Slope(np.where(computes, op.flop_per_pair / op.flop_per_s, 0.0), per_touched_s)
 

@@ -25,6 +25,7 @@ from ctxsim.cost.compiling import compile_operations, spans_of
 from ctxsim.cost.law import Law, Piece
 from ctxsim.cost.operations import Operation, Rates
 from ctxsim.geometry import UNBOUNDED, BatchTotals, ContextClass, Span, attention_classes
+from ctxsim.spec.domains import Domains
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.speculation import Speculation
 
@@ -49,10 +50,11 @@ VERIFYING, BESIDE_PROMPTS, DRAFTING, DRAFT_PROMPTS = range(4)
 class Drafter:
     """The draft's operations and context; ``reads_prompts``: whether it has to compute prompts for itself.
 
-    ``held``: what it keeps beside the model's KV.
+    ``classes``: whose spans they are. ``held``: what it keeps beside the model's KV.
     """
 
     operations: tuple[Operation, ...]
+    classes: tuple[ContextClass, ...]
     spans: tuple[Span, ...]
     held: tuple[tuple[Span, float], ...]
     reads_prompts: bool
@@ -66,9 +68,10 @@ def drafter_of(scenario: Scenario, speculation: Speculation, rates: Rates) -> Dr
     whole = attention_classes(model, serving.kv_dtype, ranks, by_phase=True)
     most = speculation.kv_budget_tokens
     classes = whole if most is None else tuple(_within(c, most) for c in whole)
-    operations = compile_operations(model, classes, serving.weight_dtype, ranks, rates)
+    domains = Domains.of(scenario.deployment, scenario.hardware).of_group
+    operations = compile_operations(model, classes, serving.weight_dtype, ranks, rates, domains)
     own = [c for c, before in zip(classes, whole, strict=True) if apart or c.held != before.held]
-    return Drafter(operations, spans_of(classes), tuple((c.held, c.bytes_per_token) for c in own), apart)
+    return Drafter(operations, classes, spans_of(classes), tuple((c.held, c.bytes_per_token) for c in own), apart)
 
 
 def _within(c: ContextClass, tokens: int) -> ContextClass:

@@ -89,9 +89,12 @@ class CostPoint:
 def _deployed(scenario: Scenario | None) -> dict[str, Any]:
     """What a replica is there."""
     if scenario is None:
-        return {"tensor_parallel": None, "nodes": None, "weight_dtype": None}
-    ranks, dtype = scenario.deployment.tensor_parallel, scenario.serving.weight_dtype
-    return {"tensor_parallel": ranks, "nodes": nodes(scenario), "weight_dtype": dtype}
+        return dict.fromkeys(("tensor_parallel", "context_parallel", "nodes", "weight_dtype"))
+    deployment = scenario.deployment
+    return {
+        "tensor_parallel": deployment.tensor_parallel, "context_parallel": deployment.context_parallel,
+        "nodes": nodes(scenario), "weight_dtype": scenario.serving.weight_dtype,
+    }  # fmt: skip
 
 
 def parse_contexts(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ctxsim.explore.load import load_of, with_load
+from ctxsim.spec.domains import Domains
 from ctxsim.spec.lengths import AnyLength
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions, Trace
@@ -94,6 +95,8 @@ HARDWARE: Mapping[str, Factor] = {
     "hbm_bytes": _hardware("hbm_bytes"),
     "hbm_bytes_per_s": _hardware("hbm_bytes_per_s"),
     "scale_up_bytes_per_s": _hardware("scale_up_bytes_per_s"),
+    "scale_out_bytes_per_s": _hardware("scale_out_bytes_per_s"),
+    "scale_out_latency_s": _hardware("scale_out_latency_s"),
     "host_link_bytes_per_s": _hardware("host_link_bytes_per_s", "host_link_effective_bytes_per_s"),
     "host_memory_bytes_per_s": _hardware("host_memory_bytes_per_s"),
     "nvme_bytes_per_s": _hardware("nvme_read_bytes_per_s", "nvme_write_bytes_per_s"),
@@ -133,6 +136,11 @@ def factors_of(scenario: Scenario) -> dict[str, Factor]:
     absent = set()
     if scenario.deployment.ranks == 1 or scenario.hardware.scale_up_bytes_per_s is None:
         absent.add("scale_up_bytes_per_s")
+    domains = Domains.of(scenario.deployment, scenario.hardware)
+    if domains.of_group == 1:
+        absent.add("scale_out_latency_s")
+        if domains.of_context == 1:
+            absent.add("scale_out_bytes_per_s")
     if not scenario.serving.disk_kv_capacity:
         absent |= {*_DISK}
         if not scenario.serving.host_kv_capacity:

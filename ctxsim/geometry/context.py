@@ -220,6 +220,12 @@ def kv_copies(num_kv_heads: int, tensor_parallel: int) -> float:
     return tensor_parallel * heads_per_rank / num_kv_heads
 
 
+def copies_of(c: ContextClass, tensor_parallel: int) -> float:
+    """How many ranks of a tensor-parallel group hold what a class keeps of one head: latent rows lie on all of them."""
+    mixer = c.mixer
+    return tensor_parallel if isinstance(mixer, LatentAttention) else kv_copies(mixer.num_kv_heads, tensor_parallel)
+
+
 def kv_bytes_per_token(model: ModelSpec, kv_dtype: str, tensor_parallel: int = 1) -> float:
     """Bytes one more token of a long context adds: layers that keep every token (full, latent), in one replica.
 

@@ -11,6 +11,7 @@ RESOURCES = {
     "hbm_size": "HBM size",
     "hbm": "HBM bandwidth",
     "link": "the scale-up link",
+    "network": "the network between scale-up domains",
     "host": "the host",
 }
 """What can bind, by its name in the keys."""
@@ -20,6 +21,8 @@ FACTORS = {
     "hbm_bytes": "HBM size",
     "hbm_bytes_per_s": "HBM bandwidth",
     "scale_up_bytes_per_s": "scale-up link",
+    "scale_out_bytes_per_s": "network",
+    "scale_out_latency_s": "latency of the network",
     "host_link_bytes_per_s": "host link",
     "host_memory_bytes_per_s": "host memory bandwidth",
     "host_kv_capacity_bytes": "host memory for KV",

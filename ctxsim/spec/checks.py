@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ctxsim.errors import Fault, shorten
 from ctxsim.spec.document import Document, Loc
+from ctxsim.spec.domains import joined
 from ctxsim.spec.hardware import Hardware
 from ctxsim.spec.lengths import AnyLength
 from ctxsim.spec.model import Attention, ModelSpec, StateMixer
@@ -50,11 +51,18 @@ def model_faults(deployment: Deployment, model: ModelSpec, document: Document, p
 
 
 def hardware_faults(deployment: Deployment, hardware: Hardware, document: Document, place: Loc) -> Iterator[Fault]:
-    """A tensor-parallel group that is larger than the scale-up link joins; ``place`` as for model_faults."""
+    """A tensor-parallel group that scale-up link and network do not join; ``place`` as for model_faults."""
     shards, most = deployment.tensor_parallel, hardware.max_accelerators
-    if shards > most:
-        message = f"expected at most {most} (what the scale-up link of {hardware.name} joins), found {shards}"
-        yield document.fault((*place, "tensor_parallel"), f"{message}; lower it and add replicas")
+    if joined(shards, 1, hardware):
+        return
+    if hardware.scale_out_bytes_per_s is None:
+        why = f"what the scale-up link of {hardware.name} joins; its profile has no scale_out to go further"
+        message = f"expected at most {most} ({why}), found {shards}; lower it and add replicas"
+    else:
+        whole = shards // most * most
+        message = f"expected whole domains of {most} accelerators (what the scale-up link of {hardware.name} joins)"
+        message = f"{message}, found {shards}; {whole} or {whole + most} would do"
+    yield document.fault((*place, "tensor_parallel"), message)
 
 
 def format_faults(serving: Serving, hardware: Hardware, document: Document) -> Iterator[Fault]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ctxsim.errors import Fault
 from ctxsim.spec.document import Document
+from ctxsim.spec.domains import joined
 from ctxsim.spec.hardware import Hardware
 from ctxsim.spec.model import LatentAttention, ModelSpec, StateMixer
 from ctxsim.spec.serving import Deployment, Serving
@@ -45,6 +46,11 @@ def decoding_faults(serving: Serving, fidelity: str, model: ModelSpec, document:
         yield refuse("decode_attention", why, "leave it out")
 
 
+def has_states(model: ModelSpec) -> bool:
+    """Whether states pass from token to token, so that no groups can divide a context."""
+    return any(isinstance(layer.mixer, StateMixer) for layer in model.layer_counts)
+
+
 def context_faults(
     deployment: Deployment, fidelity: str, model: ModelSpec, hardware: Hardware, document: Document
 ) -> Iterator[Fault]:
@@ -55,13 +61,26 @@ def context_faults(
     if fidelity == "calibrated":
         message = f"expected 1 at fidelity calibrated (no divided attention was measured), found {groups}"
         yield document.fault(place, f"{message}; set 1, or write fidelity: peak")
-    if any(isinstance(layer.mixer, StateMixer) for layer in model.layer_counts):
+    if has_states(model):
         message = f"expected 1 for {model.name} (its states pass from token to token), found {groups}"
         yield document.fault(place, f"{message}; set 1")
-    if deployment.ranks > hardware.max_accelerators:
-        most = f"at most {hardware.max_accelerators} accelerators (what the scale-up link of {hardware.name} joins)"
-        message = f"expected {most}, found {groups} x tensor_parallel {deployment.tensor_parallel}"
-        yield document.fault(place, f"{message}; lower one of them")
+    yield from _apart_faults(deployment, hardware, document)
+
+
+def _apart_faults(deployment: Deployment, hardware: Hardware, document: Document) -> Iterator[Fault]:
+    """Groups within a domain each that do not all lie in one, and cannot lie in several."""
+    groups, ranks, most = deployment.context_parallel, deployment.tensor_parallel, hardware.max_accelerators
+    if joined(ranks, groups, hardware) or not joined(ranks, 1, hardware):
+        return
+    joins = f"what the scale-up link of {hardware.name} joins"
+    if hardware.scale_out_bytes_per_s is None:
+        wanted = f"at most {most} accelerators ({joins}; its profile has no scale_out to go further)"
+        would_do = "lower one of them"
+    else:
+        wanted = f"groups that fill whole domains of {most} accelerators ({joins})"
+        would_do = f"take tensor_parallel that divides {most}, and as many groups as fill domains"
+    found = f"found {groups} x tensor_parallel {ranks}"
+    yield document.fault(("deployment", "context_parallel"), f"expected {wanted}, {found}; {would_do}")
 
 
 def drafting_faults(draft: ModelSpec, deployment: Deployment, document: Document) -> Iterator[Fault]:

@@ -14,8 +14,8 @@ class Hardware:
     """An accelerator in its host as the layers above use it: plain numbers in SI units, hashable.
 
     ``peaks_flop_per_s``: (number format, rate) pairs. ``scale_up_bytes_per_s``: None where collectives are free.
-    ``decode_*``: see `DecodeReads`. ``host_link_*``, one way: see `HostLink`. ``host_memory_*`` and ``nvme_*``: of the
-    whole node. None: not known.
+    ``scale_out_*``: see `ScaleOut`. ``decode_*``: see `DecodeReads`. ``host_link_*``, one way: see `HostLink`.
+    ``host_memory_*`` and ``nvme_*``: of the whole node. None: not known.
     """
 
     name: str
@@ -30,6 +30,9 @@ class Hardware:
     scale_up_kind: str
     scale_up_bytes_per_s: float | None
     max_accelerators: int
+    scale_out_kind: str | None
+    scale_out_bytes_per_s: float | None
+    scale_out_latency_s: float | None
     host_link_kind: str
     host_link_bytes_per_s: float
     host_link_effective_bytes_per_s: float | None
@@ -80,7 +83,7 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         profile.host_link,
         profile.efficiency,
     )
-    decode = efficiency.decode_attention
+    decode, scale_out = efficiency.decode_attention, profile.scale_out
     peaks = ((dtype, getattr(accelerator.peak_flop_per_s, dtype)) for dtype in Peaks.model_fields)
     return Hardware(
         name=profile.name,
@@ -95,6 +98,9 @@ def combine(profile: HardwareFile, host: HostFile) -> Hardware:
         scale_up_kind=scale_up.kind,
         scale_up_bytes_per_s=_value(scale_up.bytes_per_s),
         max_accelerators=scale_up.max_accelerators.value,
+        scale_out_kind=None if scale_out is None else scale_out.kind,
+        scale_out_bytes_per_s=None if scale_out is None else scale_out.bytes_per_s.value,
+        scale_out_latency_s=None if scale_out is None else _value(scale_out.latency_s),
         host_link_kind=link.kind,
         host_link_bytes_per_s=link.bytes_per_s.value,
         host_link_effective_bytes_per_s=_value(link.effective_bytes_per_s),

@@ -111,6 +111,17 @@ class ScaleUp(Spec):
         return self
 
 
+class ScaleOut(Spec):
+    """The network between the domains that scale-up links join: one way, per accelerator, through a NIC of its own.
+
+    ``latency_s``: what each step of a collective takes beside its bytes, or null where it is not known.
+    """
+
+    kind: Text
+    bytes_per_s: Sourced[BytesPerS]
+    latency_s: Sourced[Seconds] | None = None
+
+
 class HostLink(Spec):
     """The way between accelerator and host memory: one way, per root.
 
@@ -164,8 +175,8 @@ class AcceleratorPrice(Spec):
 class HardwareFile(Spec):
     """A file of ``hardware_profiles/``: an accelerator, its links, its price, and the name of its usual host.
 
-    ``calibration``: the calibration that fidelity ``calibrated`` uses, of this device or, as a guess, of another one of
-    the same architecture.
+    ``scale_out``: where it is not known, no replica is larger than what the scale-up link joins. ``calibration``: what
+    fidelity ``calibrated`` uses, of this device or, as a guess, of another one of the same architecture.
     """
 
     name: Text
@@ -176,11 +187,23 @@ class HardwareFile(Spec):
     sources: dict[str, Text]
     accelerator: Accelerator
     scale_up: ScaleUp
+    scale_out: ScaleOut | None = None
     host_link: HostLink
     host: Text
     efficiency: Efficiency = Efficiency()
     calibration: Text | None = None
     price: AcceleratorPrice
+
+    @model_validator(mode="after")
+    def _scale_out_within_scale_up(self) -> Self:
+        within = self.scale_up.bytes_per_s
+        if self.scale_out is not None and within is not None and self.scale_out.bytes_per_s.value > within.value:
+            raise FieldError(
+                "scale_out",
+                "expected at most the rate of scale_up, found a network that is faster; "
+                "check that both are one way and of one accelerator, and GB/s against Gb/s",
+            )
+        return self
 
 
 class HostMemory(Spec):

@@ -90,6 +90,20 @@ def test_the_paper_s_machine() -> None:
     assert loaded.scale_up_bytes_per_s is None
 
 
+@pytest.mark.parametrize(
+    ("name", "gb_per_s", "latency_us"),
+    [
+        ("a100-40gb-sxm", 25, 4), ("a100-80gb-sxm", 25, 4), ("h100-80gb-sxm", 50, 4), ("h200-sxm", 50, 4),
+        ("b200-sxm", 50, 4), ("gb200", 50, 4), ("mi300x", 50, None), ("mi325x", 50, None), ("l40s", None, None),
+    ],
+)  # fmt: skip
+def test_networks_between_nodes(name: str, gb_per_s: float | None, latency_us: float | None) -> None:
+    """One NIC an accelerator: 200 Gb/s in a DGX A100, 400 Gb/s since."""
+    loaded = machine(name)
+    assert loaded.scale_out_bytes_per_s == (None if gb_per_s is None else gb_per_s * GB)
+    assert loaded.scale_out_latency_s == (None if latency_us is None else pytest.approx(latency_us * 1e-6))
+
+
 def test_grace_s_link_is_shared_by_two() -> None:
     assert (machine("gb200").host_link_bytes_per_s, machine("gb200").host_link_shared_by) == (450 * GB, 2)
     assert machine("gb200").max_accelerators == 72

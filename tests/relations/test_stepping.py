@@ -113,6 +113,7 @@ SMALL = (
     Small("deepseek-v3.2", "h200-sxm", 8, 1900, 2040, 2.02, "fp8"),
     Small("deepseek-v3", "h200-sxm", 8, 100, 500, 1.8, "fp8"),
     Small("jamba-1.5-mini", "h200-sxm", 2, 1, 600, 2.3),
+    Small("deepseek-v3", "h100-80gb-sxm", 16, 100, 500, 1.8, "fp8"),
 )
 
 

@@ -33,6 +33,12 @@ WAYS: dict[str, dict[str, Any]] = {
         "deployment__context_parallel": 2,
         "serving__speculation": {"draft": {"ffn_ratio": 0.5}, "draft_tokens": 2, "acceptance": 0.5},
     },
+    "two nodes": {"deployment__tensor_parallel": 16},
+    "groups over two nodes, nested draft": {
+        "deployment__context_parallel": 4, "deployment__tensor_parallel": 4,
+        "serving__speculation": {"draft": {"ffn_ratio": 0.5}, "draft_tokens": 2, "acceptance": 0.5},
+    },
+    "two groups of two nodes": {"deployment__context_parallel": 2, "deployment__tensor_parallel": 16},
     "other model": {"serving__speculation": {"draft": "gemma-3-27b", "draft_tokens": 2, "acceptance": 0.6}},
 }  # fmt: skip
 
@@ -66,6 +72,23 @@ def test_jumps_are_exact(way: dict[str, Any]) -> None:
         jumped = served(scenario, "macro")
         assert differences(CostModel(scenario), jumped, served(scenario, "single")) == [], seed
         assert len(jumped.finished) == 25
+
+
+@pytest.mark.parametrize(("ranks", "groups"), [(16, 1), (8, 2), (16, 4)])
+def test_sessions_on_several_nodes_swap_over_the_links_of_all(ranks: int, groups: int) -> None:
+    """Latent rows on every rank, in a pool for two of four users, to the host memories of two and of eight nodes."""
+    talk = {
+        "kind": "sessions", "users": 4, "document_tokens": 3_000, "rounds": 3, "question_tokens": 50,
+        "answer_tokens": 60, "think_time": "2 s", "num_sessions": 8,
+    }  # fmt: skip
+    scenario = scenario_of(
+        "deepseek-v3", "h200-sxm", talk, deployment__tensor_parallel=ranks, deployment__context_parallel=groups,
+        serving__weight_dtype="fp8", serving__num_gpu_blocks_override=450, serving__host_kv_capacity="64 GiB",
+    )  # fmt: skip
+    assert differences(CostModel(scenario), served(scenario, "macro"), served(scenario, "single")) == []
+    summary = simulate(scenario).summary
+    assert summary["swap_in_bytes"] > 0
+    assert summary["gpu_hours"] == pytest.approx(ranks * groups * summary["duration_s"] / 3600, rel=1e-12)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

@@ -196,8 +196,9 @@ BAD_INPUT = {
         "expected a divisor of the 32 attention heads of llama-3.1-8b, found 3; 1, 2, 4, 8, 16, 32 would do",
     ),
     "tensor parallelism beyond the machine": (
-        setting("deployment.tensor_parallel=16"),
-        "expected at most 8 (what the scale-up link of a100-80gb-sxm joins), found 16; lower it and add replicas",
+        setting("hardware=a100-80gb-pcie", "deployment.tensor_parallel=16"),
+        "expected at most 8 (what the scale-up link of a100-80gb-pcie joins; its profile has no scale_out to go "
+        "further), found 16; lower it and add replicas",
     ),
     "unknown hardware": (
         setting("hardware=h100-80gb-sxn"),

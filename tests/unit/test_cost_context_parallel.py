@@ -130,7 +130,6 @@ def test_a_scenario_is_written_so_that_it_can_be_read_again(tmp_path: Path) -> N
     [
         ({"fidelity": "calibrated"}, "expected 1 at fidelity calibrated (no divided attention was measured), found 2"),
         ({"model": "jamba-1.5-mini"}, "expected 1 for jamba-1.5-mini (its states pass from token to token), found 2"),
-        ({"ranks": 8}, "expected at most 8 accelerators (what the scale-up link of h100-80gb-sxm joins), found 2 x"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(settings: dict[str, object], said: str) -> None:

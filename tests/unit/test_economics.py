@@ -93,8 +93,18 @@ def test_a_shown_command_gives_a_cell_of_its_table(capfd):
     assert re.search(rf"^\| llama-3.1-70b \| 1M\* \| [^|]* \| {cell} \|", PAGE, re.M)
 
 
-def test_weights_are_as_wide_as_fits():
-    assert [node_of("deepseek-v3", machine).weights for machine in MACHINES] == ["int4", "int4", "int4", "fp8"]
-    narrow, wide = node_of("deepseek-v3", "a100-80gb-sxm"), node_of("yi-34b-200k", "a100-80gb-sxm")
-    assert (narrow.holds(LONG), narrow.holds("128k")) == (False, True)
-    assert (wide.weights, wide.holds(LONG)) == ("bf16", True)
+def test_weights_are_as_wide_as_fits_and_nodes_as_few():
+    nodes = {machine: node_of("deepseek-v3", machine) for machine in MACHINES}
+    assert {node.weights for node in nodes.values()} == {"fp8"}
+    assert [[nodes[machine].nodes(context) for context in ("4k", "128k", LONG)] for machine in MACHINES] == [
+        [2, 2, 8], [2, 2, 8], [1, 1, 2], [1, 1, 1],
+    ]  # fmt: skip
+    assert nodes["h100-80gb-sxm"].cut(1_000_000) == (16, 4)
+    wide = node_of("yi-34b-200k", "a100-80gb-sxm")
+    assert (wide.weights, wide.nodes(LONG)) == ("bf16", 1)
+
+
+def test_every_model_is_priced_in_every_cell():
+    priced = [line for line in PAGE.splitlines() if line.startswith("| deepseek-v3 | 1M")]
+    assert len(priced) >= 6
+    assert not [line for line in priced if " - " in line]

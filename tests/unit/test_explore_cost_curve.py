@@ -10,7 +10,7 @@ from ctxsim.analysis.session_cost import session_at, session_cost
 from ctxsim.cost import CostModel
 from ctxsim.errors import SpecError
 from ctxsim.explore.cost_curve import NONE, cost_curve, findings, parse_contexts, parse_stacks, warnings_of
-from ctxsim.explore.fitting import fitted, why_none
+from ctxsim.explore.fitting import fitted, smallest, why_none
 from ctxsim.spec.scenario import load_scenario, scenario_document
 
 
@@ -139,6 +139,54 @@ def test_weights_are_fp8_where_wide_ones_do_not_fit():
     (point,) = cost_curve(scenario_document("yi-34b-50k-a100", {"model": "llama-3.1-405b"}), [10_000_000], fit=True)
     assert point.status == "infeasible"
     assert point.reason == why_none(scenario, large)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "tokens", "ranks", "groups"),
+    [
+        ("h200-sxm", 128_000, 8, 1),
+        ("h100-80gb-sxm", 128_000, 16, 1),
+        ("h200-sxm", 1_000_000, 8, 2),  # latent rows lie on every rank: two groups hold more of them than one of 16
+        ("h100-80gb-sxm", 1_000_000, 16, 4),  # no group of eight holds the weights; two of 16 lack 3.5 %
+    ],
+)
+def test_replicas_grow_over_nodes(hardware, tokens, ranks, groups):
+    overrides = {"model": "deepseek-v3", "hardware": hardware, "serving.max_model_len": 1_002_000}
+    scenario = load_scenario("yi-34b-50k-a100", overrides)
+    session = session_at(typical_session(scenario), tokens)
+    chosen = fitted(scenario, session)
+    deployment = chosen.deployment
+    assert (deployment.tensor_parallel, deployment.context_parallel, chosen.serving.weight_dtype) == (
+        ranks, groups, "fp8",
+    )  # fmt: skip
+    if ranks * groups > 8:
+        halved, before = ("context_parallel", groups) if groups > 1 else ("tensor_parallel", ranks)
+        fewer = {"serving.weight_dtype": "fp8", "deployment.tensor_parallel": ranks}
+        half = {f"deployment.{halved}": before // 2}
+        cost = CostModel(load_scenario("yi-34b-50k-a100", overrides | fewer | half))
+        assert not cost.memory.weights_fit or cost.memory.kv_capacity_bytes < cost.layout.held_bytes(tokens)
+    (point,) = cost_curve(scenario_document("yi-34b-50k-a100", overrides), [tokens], fit=True)
+    shown = {name: point.row[name] for name in ("tensor_parallel", "context_parallel", "nodes")}
+    assert shown == {"tensor_parallel": ranks, "context_parallel": groups, "nodes": ranks * groups // 8}
+
+
+def test_replicas_grow_no_further_than_networks_are_known():
+    scenario = load_scenario("yi-34b-50k-a100", {"model": "llama-3.1-405b", "hardware": "l40s",
+                                                 "deployment.tensor_parallel": 1})  # fmt: skip
+    session = session_at(typical_session(scenario), 4_000)
+    assert fitted(scenario, session) is None
+    assert "into a replica of at most 8 l40s" in why_none(scenario, session)
+    known = load_scenario("yi-34b-50k-a100", {"model": "llama-3.1-405b"})
+    assert "into a replica of at most 64 a100-80gb-sxm" in why_none(known, session)
+
+
+def test_states_and_measured_times_are_not_divided():
+    """Contexts of such replicas lie in one group: tensor parallelism alone."""
+    for overrides in ({"model": "jamba-1.5-mini"}, {"model": "deepseek-v3", "fidelity": "calibrated"}):
+        base = {"hardware": "a100-80gb-sxm", "serving.max_model_len": 1_002_000, "serving.weight_dtype": "fp8"}
+        scenario = load_scenario("yi-34b-50k-a100", base | {"deployment.tensor_parallel": 8} | overrides)
+        found = smallest(scenario, session_at(typical_session(scenario), 128_000), [16, 32])
+        assert found is None or found.deployment.context_parallel == 1
 
 
 def test_nodes_are_as_many_as_the_scale_up_link_joins():

@@ -105,6 +105,22 @@ def test_links_get_slower_outwards(profile: HardwareFile) -> None:
         assert loaded.host_link_effective_bytes_per_s <= loaded.host_link_bytes_per_s
 
 
+def test_the_network_between_domains_is_slower_than_the_link_within(profile: HardwareFile) -> None:
+    loaded, scale_out = machine(profile.name), profile.scale_out
+    if scale_out is None:
+        assert (loaded.scale_out_kind, loaded.scale_out_bytes_per_s, loaded.scale_out_latency_s) == (None,) * 3
+        return
+    assert loaded.scale_out_kind == scale_out.kind
+    assert loaded.scale_out_bytes_per_s == scale_out.bytes_per_s.value < (loaded.scale_up_bytes_per_s or 0) / 2
+    assert loaded.scale_out_latency_s is None or 1e-6 < loaded.scale_out_latency_s < 1e-5
+
+
+def test_every_board_of_eight_has_a_network() -> None:
+    known = {name for name in names("hardware") if profile_of(name).scale_out is not None}
+    boards = {name for name in names("hardware") if profile_of(name).form.startswith(("SXM", "OAM"))}
+    assert known == boards | {"gb200"}
+
+
 def test_a_descriptor_takes_microseconds_or_is_not_known(profile: HardwareFile) -> None:
     descriptor_s = machine(profile.name).host_link_descriptor_s
     assert (descriptor_s is None) == (profile.host_link.descriptor_s is None)
@@ -245,6 +261,8 @@ def line_of(path: str, passage: str) -> int:
         ("kind: nvlink", "kind: nvlnk", "scale_up.kind", 'did you mean "nvlink"?'),
         ("kind: nvlink", "kind: free", "scale_up.bytes_per_s", "expected no rate beside kind free"),
         ("value: 3.2 us", "value: 3.2 GB/s", "host_link.descriptor_s.value", 'found "GB/s", which is a rate'),
+        ("value: 50 GB/s", "value: 50 GB", "scale_out.bytes_per_s.value", 'did you mean "GB/s"?'),
+        ("value: 4 us", "value: 4 GB/s", "scale_out.latency_s.value", 'found "GB/s", which is a rate'),
         ('date: "2025-06"', "date: June", "price.date", 'found "June"; write e.g. 2026-08-17'),
         ("{value: 700 W, source: ml-engineering}", "{value: 700 W}", "accelerator.power_w.source", "required"),
         ("    fp8: {", "    fp6: {", "accelerator.peak_flop_per_s.fp6", 'did you mean "fp8"?'),
@@ -279,6 +297,14 @@ def test_a_rate_is_required_unless_collectives_are_free(tmp_path: Path) -> None:
     path = broken(tmp_path, "kind: free", "kind: nvlink", name="paper-a100")
     with pytest.raises(SpecError, match=r"scale_up\.bytes_per_s: expected a rate beside kind nvlink, found nothing"):
         load_hardware(path)
+
+
+def test_a_network_is_no_faster_than_the_link(tmp_path: Path) -> None:
+    path = broken(tmp_path, "value: 50 GB/s", "value: 500 GB/s")
+    with pytest.raises(SpecError, match=r"expected at most the rate of scale_up, .* GB/s against Gb/s") as caught:
+        load_hardware(path)
+    (fault,) = caught.value.faults
+    assert (fault.field, fault.line) == ("scale_out", line_of(path, "scale_out:") + 1)
 
 
 def test_a_source_that_is_not_listed_is_a_fault(tmp_path: Path) -> None:

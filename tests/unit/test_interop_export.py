@@ -105,6 +105,23 @@ def test_sglang_gets_the_same_kv_pool_to_a_thousandth_of_the_memory(name: str) -
     assert keys["kv_capacity_bytes"] == pytest.approx(ours, abs=keys["hbm_bytes"] * 0.0005 * (1 + 1e-9))
 
 
+@pytest.mark.parametrize(
+    ("engine", "divided"), [("vllm", {}), ("sglang", {}), ("vllm", {"deployment.context_parallel": 2})]
+)
+def test_replicas_of_several_nodes_come_back(engine: Engine, divided: dict[str, object]) -> None:
+    """All accelerators of a group in one number, host memory that of all nodes; nodes are for a launcher to start."""
+    settings = {"model": "llama-3.1-70b", "hardware": "h100-80gb-sxm", "deployment.tensor_parallel": 16}
+    scenario = load_scenario("yi-34b-50k-a100", {**settings, "serving.max_model_len": 100_000, **divided})
+    found = export_command(scenario, engine)
+    back = again(found, scenario)
+    size = {"vllm": "--tensor-parallel-size 16", "sglang": "--tp-size 16"}[engine]
+    assert size in found.text()
+    assert back.deployment.tensor_parallel == 16
+    for field in ("deployment.context_parallel", "serving.host_kv_capacity"):
+        part, key = field.split(".")
+        assert getattr(getattr(back, part), key) == getattr(getattr(scenario, part), key) or field in differing(found)
+
+
 def test_a_policy_that_no_engine_has_is_said() -> None:
     scenario = load_scenario("yi-34b-50k-a100", {"serving.scheduler": "fair", "serving.residency": "keep"})
     for engine in ENGINES:

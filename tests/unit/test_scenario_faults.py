@@ -103,10 +103,10 @@ def broken(old, new):
             "found 3; 1, 2, 4, 8, 16, 32 would do",
         ),
         (
-            "tensor_parallel: 2",
-            "tensor_parallel: 32",
-            "s.yaml:4:31: deployment.tensor_parallel: expected at most 8 (what the scale-up link of a100-80gb-sxm "
-            "joins), found 32; lower it and add replicas",
+            "a100-80gb-sxm\ndeployment: {tensor_parallel: 2}",
+            "l40s\ndeployment: {tensor_parallel: 32}",
+            "s.yaml:4:31: deployment.tensor_parallel: expected at most 8 (what the scale-up link of l40s joins; its "
+            "profile has no scale_out to go further), found 32; lower it and add replicas",
         ),
         (
             "tensor_parallel: 2",

@@ -112,7 +112,7 @@ def refusal(groups: str) -> str:
         (
             "[{hardware: l40s, tensor_parallel: 16}]",
             "s.yaml:6:46: deployment.groups[0].tensor_parallel: expected at most 8 (what the scale-up link of l40s "
-            "joins), found 16; lower it and add replicas",
+            "joins; its profile has no scale_out to go further), found 16; lower it and add replicas",
         ),
         (
             "[{hardware: l40}]",

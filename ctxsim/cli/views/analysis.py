@@ -17,7 +17,10 @@ from ctxsim.units import SECONDS_PER_HOUR, show
 
 AGAIN = "compute again"
 PLACES = {"hbm": "HBM", "host": "host memory", "disk": "disk"}
-BINDS = {"compute": "compute binds", "hbm": "HBM bandwidth binds", "link": "the scale-up link binds"}
+BINDS = {
+    "compute": "compute binds", "hbm": "HBM bandwidth binds", "link": "the scale-up link binds",
+    "network": "the network between scale-up domains binds",
+}  # fmt: skip
 ANSWERED = ("concurrent_sessions", "prefill_s", "decode_answer_s", "switch_s", "feasible", "infeasible_reason")
 ELSEWHERE = (
     "breakdown",

@@ -15,8 +15,8 @@ from ctxsim.units import DIMENSIONS, show
 def list_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The accelerators, then the hosts."""
     if "hardware" in result:
-        yield "Accelerators (rates of one device; host link one way, and how many devices share it)"
-        columns = ("name", "bf16", "HBM", "bandwidth", "scale-up", "host link", "USD/hour")
+        yield "Accelerators (rates of one device; links one way, and how many devices share that to the host)"
+        columns = ("name", "bf16", "HBM", "bandwidth", "scale-up, -out", "host link", "USD/hour")
         yield grid(columns, (_accelerator(row) for row in result["hardware"]), ("name",))
         yield ""
     yield "Hosts (memory and drives of one node); combine with `host: NAME` in a scenario"
@@ -43,16 +43,25 @@ def show_view(result: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _accelerator(row: Mapping[str, Any]) -> tuple[str, ...]:
-    scale_up = row["scale_up_bytes_per_s"]
     return (
         row["name"],
         show(row["peak_flop_per_s"]["bf16"], "flop_per_s"),
         show(row["hbm_bytes"], "bytes"),
         show(row["hbm_bytes_per_s"], "bytes_per_s"),
-        "free" if scale_up is None else show(scale_up, "bytes_per_s"),
+        _joined(row["scale_up_bytes_per_s"], row["scale_out_bytes_per_s"]),
         f"{show(row['host_link_bytes_per_s'], 'bytes_per_s')} /{row['host_link_shared_by']}",
         show(row["accelerator_usd_per_s"], "usd_per_s").removesuffix(" USD/hour"),
     )
+
+
+def _joined(scale_up_bytes_per_s: float | None, scale_out_bytes_per_s: float | None) -> str:
+    """The rates of scale-up link and network, the unit once where they have the same."""
+    up = "free" if scale_up_bytes_per_s is None else show(scale_up_bytes_per_s, "bytes_per_s")
+    if scale_out_bytes_per_s is None:
+        return up
+    out = show(scale_out_bytes_per_s, "bytes_per_s")
+    number, _, unit = up.partition(" ")
+    return f"{number if out.endswith(f' {unit}') else up}, {out}"
 
 
 def _host(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from ctxsim.cost.curves import all_reduce_s, gemm_s, host_s, packed_gemm_s
 from ctxsim.cost.weights import plain_bytes, plain_dtype
 from ctxsim.geometry import ContextClass
 from ctxsim.spec.calibration import Calibration, Fit
+from ctxsim.spec.domains import Domains
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
@@ -73,8 +74,8 @@ def product_fit(calibration: Calibration, dtype: str) -> Fit | None:
 
 
 def _all_reduce(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
-    """The fastest transport that was measured, each time."""
-    ranks, model = scenario.deployment.tensor_parallel, scenario.model
+    """The fastest transport that was measured, each time; within a domain, what comes between has no measured time."""
+    ranks, model = Domains.of(scenario.deployment, scenario.hardware).together, scenario.model
     names = bench.calibration.variants("all_reduce")
     fits = [fit for name in names if (fit := bench.calibration.fit("all_reduce", name)) is not None]
     if ranks == 1 or not fits or bench.device.link_bytes_per_s is None:
