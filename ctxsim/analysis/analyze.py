@@ -14,7 +14,7 @@ from ctxsim.analysis.gap import Gap, typical_gap
 from ctxsim.analysis.quantities import FourQuantities, four_quantities
 from ctxsim.analysis.residency import Policy
 from ctxsim.analysis.session import TypicalSession, typical_session
-from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, kept_warnings
+from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, kept_warnings, unpriced_warnings
 from ctxsim.cost.working_set import working_set
 from ctxsim.geometry import kv_bytes_per_token
 from ctxsim.spec.domains import MOST_DOMAINS, joined
@@ -99,7 +99,7 @@ def _analysis(scenario: Scenario) -> Analysis:
     keys["breakdown"] = _breakdown(cost, session, bounds)
     cautions = () if wanted is None else wanted.cautions()
     of_scenario = (*scenario.warnings, *kept_warnings(scenario), *_fleet_warnings(scenario))
-    warnings = (*of_scenario, *_unpriced_warnings(cost), *cautions)
+    warnings = (*of_scenario, *unpriced_warnings(group.cost for group in groups), *cautions)
     return Analysis(scenario, keys, cost, session, course, gap, bounds, by_policy, warnings)
 
 
@@ -114,21 +114,6 @@ def _fleet_warnings(scenario: Scenario) -> Iterable[str]:
         yield (
             f"bounds and prices are those of all {len(scenario.fleet)} groups of replicas; everything else is that of "
             f"a replica of the first, {scenario.deployment.ranks} x {scenario.hardware.name}"
-        )
-
-
-def _unpriced_warnings(cost: CostModel) -> Iterable[str]:
-    between = [op.name for op in cost.operations if op.between_domains and op.name in cost.unpriced]
-    unfitted = [name for name in cost.unpriced if name not in between]
-    if unfitted:
-        yield (
-            f"{cost.scenario.calibration_name} has no fit for {', '.join(unfitted)}: these run at the shares of "
-            "the peaks that the profile gives"
-        )
-    if between:
-        yield (
-            f"{cost.scenario.calibration_name} has no times between scale-up domains: {', '.join(between)} take the "
-            "rate and latency that the profile gives, and no interval says how far off that is"
         )
 
 

@@ -18,6 +18,7 @@ from ctxsim.cost.money import (
 )
 from ctxsim.cost.operations import Operation, OperationCost, Rates, bound_of
 from ctxsim.cost.transfers import transfer_s
+from ctxsim.cost.unpriced import unpriced_warnings
 
 __all__ = [
     "CostModel",
@@ -44,4 +45,5 @@ __all__ = [
     "repetitions",
     "replica_usd_per_s",
     "transfer_s",
+    "unpriced_warnings",
 ]

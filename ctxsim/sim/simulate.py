@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ctxsim.cost import CostModel, kept_warnings
+from ctxsim.cost import CostModel, kept_warnings, unpriced_warnings
 from ctxsim.cost.working_set import working_set
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.metrics import History, charge_runs, groups_of, summarise
@@ -91,7 +91,9 @@ def simulate(
     summary["working_set"] = None if wanted is None else wanted.keys()
     too_short = too_short_warning(scenario, requests, history.completed_sessions)
     cautions = () if wanted is None else wanted.cautions()
-    warnings = (*source.warnings, *warnings_of(scenario, cluster, summary), *cautions, *filter(None, [too_short]))
+    unpriced = unpriced_warnings([cost, *others])
+    own = (*source.warnings, *warnings_of(scenario, cluster, summary), *unpriced)
+    warnings = (*own, *cautions, *filter(None, [too_short]))
     return Simulation(
         scenario, seed, summary, requests, sessions, journal.runs, journal.transfers, journal.gaps, warnings
     )

@@ -33,7 +33,7 @@ from ctxsim.spec.validation import validate
 from ctxsim.spec.workload import Trace, Workload
 from ctxsim.spec.written import as_file
 
-COST_MODEL_VERSION = "3"
+COST_MODEL_VERSION = "4"
 """Part of every digest; raised whenever the cost model gives other numbers for the same scenario."""
 
 T = TypeVar("T")
