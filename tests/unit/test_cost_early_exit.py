@@ -82,6 +82,18 @@ def test_half_the_depth_by_hand() -> None:
     assert kernel.hbm_bytes(mine) == pytest.approx(131_072 * (tokens / 2 + 1 / 2), rel=1e-9)
 
 
+def test_latent_rows_are_made_for_all_layers_and_expanded_where_a_token_is() -> None:
+    """DeepSeek-V3 at half its depth: the down-projections are computed whole, all else of attention by half."""
+    half = costs("deepseek-v3", 0.5)
+    batch, flop = half.batch(1, 9_999), {op.name: op.flop(half.batch(1, 9_999)) for op in half.operations}
+    assert flop["mla_down"] == pytest.approx(2 * 61 * 7168 * (1536 + 512 + 64), rel=1e-9)
+    assert flop["mla_kv_up"] == pytest.approx(2 * 61 * 512 * 128 * 256 / 2, rel=1e-9)
+    assert flop["mla_up"] == pytest.approx(2 * 61 * 1536 * 128 * 192 / 2, rel=1e-9)
+    assert flop["attention_out"] == pytest.approx(2 * 61 * 128 * 128 * 7168 / 2, rel=1e-9)
+    kernel = next(op for op in half.operations if op.name == "attention latent decode")
+    assert kernel.hbm_bytes(batch) == pytest.approx(61 * 576 * 2 * (10_000 / 2 + 1 / 2), rel=1e-9)
+
+
 def test_layers_that_are_left_sum_nothing_over_the_ranks() -> None:
     half, plain = costs(depth_ratio=0.5, ranks=4), costs(ranks=4)
     (reduce,) = [op for op in half.operations if op.name == "all_reduce"]
