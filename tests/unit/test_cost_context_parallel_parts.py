@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.real import closed_requests
 
 from ctxsim.cost import CostModel
@@ -52,3 +53,16 @@ def test_last_tokens_are_reduced_whole_and_the_others_in_parts() -> None:
     for cost, groups in ((one, 1), (two, 2)):
         assert operation(cost, "all_reduce").link_bytes(batch) == tokens * row_bytes / groups
         assert operation(cost, "all_reduce last").link_bytes(batch) == row_bytes
+
+
+def test_tokens_that_leave_early_leave_every_group() -> None:
+    """At half the depth: half the sums over two ranks for a decoding token, half of what each of two groups reads."""
+    half = {"serving__early_exit": {"depth_ratio": 0.5}}
+    one, two = (costs("llama-3.1-8b", groups, 2, **half) for groups in (1, 2))
+    row_bytes, whole = 2 * 32 * 4096 * 2, 32 * 3 * 4096 * 14_336 * 2
+    for cost, groups in ((one, 1), (two, 2)):
+        reduce, mlp = operation(cost, "all_reduce"), operation(cost, "mlp")
+        assert reduce.link_bytes(cost.batch(2048, 0)) == pytest.approx(2048 * row_bytes / groups, rel=1e-9)
+        assert reduce.link_bytes(cost.batch(1, 9)) == pytest.approx(row_bytes / 2, rel=1e-9)
+        assert mlp.streamed_bytes(2048, 0) == groups * whole
+        assert mlp.streamed_bytes(1, 1) == pytest.approx(groups * whole / 2, rel=1e-9)

@@ -76,6 +76,9 @@ def test_a_few_workers_have_their_own_rate_and_many_the_share_of_all() -> None:
     assert flash.bytes_per_s(1, 2.039e12) == 8 * 22e9
     assert flash.bytes_per_s(2, 2.039e12) == 16 * 22e9
     assert flash.bytes_per_s(9, 2.039e12) == 0.76 * 2.039e12
+    # Nor are there more than 108 of them, however fast HBM is: fourteen sequences have 112 KV heads.
+    assert [flash.bytes_per_s(n, 1e14) for n in (13, 14, 99)] == [104 * 22e9, 108 * 22e9, 108 * 22e9]
+    assert flash.bytes_per_s(np.array([13, 14, 99]), 1e14).tolist() == [104 * 22e9, 108 * 22e9, 108 * 22e9]
     # Less bandwidth, beside copies, is less for all together but no less for one.
     assert flash.bytes_per_s(1, 1e12) == 8 * 22e9
     assert a100("lean_attention").bytes_per_s(1, 1e12) == 0.76e12

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from support.real import closed_requests, scenario_of
+from support.real import scenario_of
 
 from ctxsim.cost import kept_warnings
-from ctxsim.cost.kept import model_in_prompts
-from ctxsim.geometry import KvLayout
-
-SINKS = {"sink_tokens": 4, "window_tokens": 996}
-"""A thousand tokens that stay."""
 
 
 def warned(workload: Mapping[str, Any], *techniques: str, model: str = "llama-3.1-8b") -> list[str]:
