@@ -180,24 +180,32 @@ def test_a_slow_link_makes_replicas_wait(tmp_path):
 
 
 def test_the_link_has_all_the_rest_of_a_session_to_itself(tmp_path, monkeypatch):
-    """Of two gaps the first is swapped, the second computed again: meanwhile the link copies, too."""
-    scenario = small(tmp_path, {"workload.rounds": 3})
+    """Of three gaps one is swapped, one computed again, one held: meanwhile the link copies, too."""
+    scenario = small(tmp_path, {"workload.rounds": 4})
     slow = replace(scenario, hardware=replace(scenario.hardware, host_link_bytes_per_s=1e6))
-    ways = iter(("swap", "recompute"))
+    ways = iter(("swap", "recompute", "hold"))
     monkeypatch.setattr(accounting, "way_across", lambda *given: next(ways))
     used = account(CostModel(slow), typical_session(scenario))
-    assert min(used[item].seconds for item in ("copies", "computed_again", "link_wait")) > 0
+    assert min(used[item].seconds for item in ("copies", "computed_again", "held_in_hbm", "link_wait")) > 0
     assert total_of(used.values()).seconds == pytest.approx(4_089 // 16 * 16 * 131_072 / 1e6, rel=1e-6)
 
 
-@pytest.mark.parametrize(("tokens", "per_iteration"), [(1, 1), (700, 700), (1400, 700)])
-def test_equal_sequences_share_an_iteration_evenly(tmp_path, tokens, per_iteration):
-    """Three of them together, chunk by chunk: each a third of what the passes take."""
-    cost = CostModel(small(tmp_path))
-    chunks = [cost.batch(per_iteration, past, sequences=3) for past in range(2000, 2000 + tokens, per_iteration)]
+@pytest.mark.parametrize("early_exit", [None, {"depth_ratio": 0.5}])
+@pytest.mark.parametrize(("tokens", "per_iteration"), [(1, 1), (3, 1), (700, 700), (1400, 700)])
+def test_equal_sequences_share_an_iteration_evenly(tmp_path, tokens, per_iteration, early_exit):
+    """300 of them together, chunk by chunk: each its part of what the passes take."""
+    cost = CostModel(small(tmp_path, {"serving.early_exit": early_exit}))
+    chunks = [cost.batch(per_iteration, past, sequences=300) for past in range(2000, 2000 + tokens, per_iteration)]
     together_s = sum(cost.pass_s(batch) for batch in chunks)
-    found_s = CountedTimes(cost, ALL).shared_s(tokens, 2000, per_iteration, 3.0)
-    assert found_s == pytest.approx(together_s / 3, rel=1e-12)
+    found_s = CountedTimes(cost, ALL).shared_s(tokens, 2000, per_iteration, 300.0)
+    assert found_s == pytest.approx(together_s / 300, rel=1e-12)
+
+
+def test_what_does_not_look_back_is_left_as_it_is(tmp_path):
+    for overrides in ({}, {"serving.early_exit": {"depth_ratio": 0.5}}, {"techniques": ["yoco"]}):
+        operations = CostModel(small(tmp_path, overrides)).operations
+        left = counted_operations(operations, NEITHER)
+        assert [op for op in left if op.span is None] == [op for op in operations if op.span is None]
 
 
 def test_without_pairs_one_query_to_a_whole_prompt_is_nothing(tmp_path):

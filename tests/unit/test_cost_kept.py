@@ -8,6 +8,7 @@ from typing import Any
 from support.real import scenario_of
 
 from ctxsim.cost import kept_warnings
+from ctxsim.spec.scenario import load_scenario
 
 
 def warned(workload: Mapping[str, Any], *techniques: str, model: str = "llama-3.1-8b") -> list[str]:
@@ -43,8 +44,24 @@ def test_of_drawn_lengths_the_nearest_token_counts() -> None:
     assert warning.startswith("a prompt of 1,100 tokens")
 
 
+def test_what_prompts_have_is_told_apart_from_what_stays() -> None:
+    """131,072 B a token: sinks and a window of 2,004 stay; or all tokens on 3 of 8 heads, and 564 on the others."""
+    (sinks,) = warned(requests(10_000), "streaming-llm")
+    assert "takes 1.311 GB of KV while it is computed, and 262.7 MB from then on" in sinks
+    kept_bytes = 131_072 / 8 * (3 * 10_000 + 5 * 564)
+    assert f"{kept_bytes / 1e6:.4g}" == "537.7"
+    (heads,) = warned(requests(10_000), "razorattention(full_ratio=0.375,sink_tokens=64,window_tokens=500)")
+    assert "takes 1.311 GB of KV while it is computed, and 537.7 MB from then on" in heads
+
+
+def test_of_a_trace_the_longest_prompt_counts() -> None:
+    (warning,) = kept_warnings(load_scenario("mooncake-replay", {"techniques": ["h2o"]}))
+    assert warning.startswith(f"a prompt of {load_scenario('mooncake-replay').max_model_len:,} tokens")
+
+
 def test_who_drops_nothing_afterwards_is_told_nothing() -> None:
     assert warned(requests(10_000)) == []
     assert warned(requests(10_000), "kv-fp8", "sliding-window") == []
+    assert warned(requests(10_000), "duoattention") == []
     # Latent rows outside a window that prompts have too are never there.
     assert warned(requests(10_000), "sliding-window", model="deepseek-v3") == []

@@ -85,9 +85,10 @@ class Stub:
         return self.price(batch)
 
 
-def divided(*prices: Callable[[BatchTotals], float]) -> tuple[float, float]:
-    """A chunk of 500 tokens beside 12 sequences that decode: theirs, and all."""
-    both, decodes = (BatchTotals(n, new, 12, [], [], [], []) for n, new in ((13, 512), (12, 12)))
+def divided(*prices: Callable[[BatchTotals], float], decoding: int = 12) -> tuple[float, float]:
+    """A chunk of 500 tokens beside sequences that decode: theirs, and all."""
+    both = BatchTotals(1 + decoding, 500 + decoding, decoding, [], [], [], [])
+    decodes = BatchTotals(decoding, decoding, decoding, [], [], [], [])
     mine_s, all_s = fixed_shares([Stub(price) for price in prices], both, decodes)
     return float(mine_s), float(all_s)
 
@@ -101,6 +102,8 @@ def test_a_part_pays_for_its_tokens_and_an_even_part_of_what_both_need() -> None
     assert divided(price) == pytest.approx((24 + 5 * 12 / 13, 5 + 3 * 500 + 24), rel=1e-12)
     # 7 s a sequence: each pays its own. What all need, 1 s, evenly. They add up.
     assert divided(lambda batch: 7.0 * batch.sequences) == pytest.approx((84, 91), rel=1e-12)
+    assert divided(price, decoding=1) == pytest.approx((2 + 5 / 2, 5 + 3 * 500 + 2), rel=1e-12)
+    assert divided(price, decoding=0) == (0.0, 5 + 3 * 500)
     assert divided(price, lambda batch: 1.0) == pytest.approx((24 + 6 * 12 / 13, 1530), rel=1e-12)
 
 
