@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -23,7 +24,8 @@ from ctxsim.explore.frontier import (
 )
 from ctxsim.explore.frontier.frontier import offered
 from ctxsim.explore.frontier.scales import effort_of, part_of, risk_of
-from ctxsim.explore.frontier.trial import Trial
+from ctxsim.explore.frontier.search import Search
+from ctxsim.explore.frontier.trial import Measured, Trial, Tried
 from ctxsim.spec.catalog import find, names
 from ctxsim.spec.scenario import load_scenario, scenario_document
 
@@ -105,6 +107,55 @@ def test_what_is_reached_at_100k():
     assert "not in 1: prefill is" in finding(found)
     assert "at once, snapkv brings 3 of them to parity (training none, retrieval mixed)" in together(found)
     assert found.infeasible_reason is None
+
+
+def stack(usd: float, effort: str, risk: str, sessions: float = 1.0, seconds: float = 2.0) -> Tried:
+    """One of which so many sessions fit, and whose times are all alike."""
+    values = dict.fromkeys(QUANTITIES, seconds) | {"concurrent_sessions": sessions}
+    return Tried((), Measured(values, usd, 1), EFFORTS.index(effort), RISKS.index(risk))
+
+
+def made(*stacks: Tried, within_ratio: float = 0.0) -> Frontier:
+    """A frontier of these stacks; at the target four sessions fit and all takes a second."""
+    found = Search(list(stacks), {}, 0)
+    target = stack(1.0, "none", "lossless", 4.0, 1.0)
+    return replace(road("paper-34b-50k", None, ()), found=found, target=target, within_ratio=within_ratio)
+
+
+def test_levels_are_what_each_risk_and_training_buys_more_than_less_of_it():
+    own, kept = stack(10, "none", "lossless"), stack(5, "none", "kept")
+    trained, both = stack(3, "uptrain", "lossless"), stack(2, "uptrain", "kept", 3.0, 1.0)
+    dear, lost = stack(4, "pretrain", "kept"), stack(9, "none", "lost", 4.0, 1.0)
+    found = made(own, kept, trained, both, dear, lost)
+    levels = [(RISKS[lv.risk], EFFORTS[lv.effort], lv.cheapest, lv.nearest) for lv in found.levels]
+    assert levels == [
+        ("lossless", "none", own, own),
+        ("lossless", "uptrain", trained, trained),
+        ("kept", "none", kept, kept),
+        # Three of four quantities at parity: only fewer sessions fit than at the target.
+        ("kept", "uptrain", both, both),
+        ("lost", "none", kept, lost),
+        ("lost", "uptrain", both, lost),
+    ]
+    assert found.level(0, 0) == found.levels[0]
+    assert made(kept).level(0, 4) is None
+    # Four sessions at most a third less than wanted are parity within half: 4 / 3 = 1.33.
+    assert made(both).at_parity(both) == ["prefill_s", "decode_answer_s", "switch_s"]
+    assert made(both, within_ratio=0.5).at_parity(both) == list(QUANTITIES)
+
+
+def test_answers_fit_unless_none_does():
+    small, fits = stack(1, "none", "lossless", 0.9), stack(9, "none", "lossless", 1.0)
+    assert made(small, fits).answers == [fits]
+    assert made(small).answers == [small]
+    assert "9 USD a session, against a session that does not fit" in together(made(small, fits))
+    assert "without techniques and 1 USD at 4,000 tokens" in together(made(small, fits))
+    assert "9 USD a session, against 10 USD without techniques" in together(made(stack(10, "none", "lossless"), fits))
+
+
+def test_where_all_would_be_at_parity_nothing_is_missed():
+    found = replace(road("paper-34b-50k", None, ()), within_ratio=1e6)
+    assert kv_alone(found) == "if KV weighed nothing concurrency, prefill, decode and switching would be at parity"
 
 
 def test_kv_alone_leaves_prefill():
