@@ -23,8 +23,9 @@ from ctxsim.explore.frontier import (
     together,
 )
 from ctxsim.explore.frontier.frontier import offered
-from ctxsim.explore.frontier.scales import effort_of, part_of, risk_of
-from ctxsim.explore.frontier.search import Search
+from ctxsim.explore.frontier.limits import limit_of
+from ctxsim.explore.frontier.scales import Part, effort_of, part_of, risk_of
+from ctxsim.explore.frontier.search import Search, _dominated
 from ctxsim.explore.frontier.trial import Measured, Trial, Tried
 from ctxsim.spec.catalog import find, names
 from ctxsim.spec.scenario import load_scenario, scenario_document
@@ -216,6 +217,67 @@ def test_a_stack_in_which_a_part_gains_nothing_is_left_out():
     assert [one.stack for one in found.found.stacks] == ["none", "snapkv(budget_tokens=1024)"]
     alike = road("yi-34b-50k-a100", 50_000, ("streaming-llm(sink_tokens=0,window_tokens=2048)", "snapkv"), most=2)
     assert alike.found.counts["stacks_without_gain"] + len(alike.found.left_out["dominated"]) == 1
+
+
+def alone(name: str, forms: str, effort: str = "none", risk: str = "kept", usd: float = 1.0) -> Tried:
+    """A technique that does so many things, a letter each."""
+    form = frozenset((("kind", letter),) for letter in forms)
+    part = Part(name, part_of("kv-int4").file, EFFORTS.index(effort), RISKS.index(risk), form)
+    return Tried.of((part,), Measured(dict.fromkeys(QUANTITIES, 1.0), usd, 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "out"),
+    [
+        # Of equal ones all but the first.
+        (alone("one", "a"), alone("other", "a"), {"other"}),
+        # A later one that is better in anything, and worse in nothing, beats an earlier one.
+        (alone("one", "a", risk="lost"), alone("other", "a"), {"one"}),
+        (alone("one", "a", effort="uptrain"), alone("other", "a"), {"one"}),
+        (alone("one", "ab"), alone("other", "a"), {"one"}),
+        (alone("one", "a", usd=2.0), alone("other", "a"), {"one"}),
+        # One that does what the first does not, or is worse in something, beats nobody.
+        (alone("one", "a", usd=2.0), alone("other", "b"), set()),
+        (alone("one", "a", usd=2.0), alone("other", "ab"), set()),
+        (alone("one", "a", usd=2.0), alone("other", "a", risk="lost"), set()),
+        (alone("one", "a", usd=2.0), alone("other", "a", effort="uptrain"), set()),
+        (alone("one", "a", risk="lost"), alone("other", "a", effort="uptrain"), set()),
+    ],
+)
+def test_what_another_of_its_form_beats_in_all_is_left_out(one: Tried, other: Tried, out: set[str]):
+    assert set(_dominated([one, other], {each.stack: each for each in (one, other)})) == out
+
+
+def test_what_is_better_over_the_short_context_alone_is_kept():
+    one, other = alone("one", "a", usd=2.0), alone("other", "a")
+    assert set(_dominated([one, other], {"one": alone("one", "a", usd=0.5), "other": other})) == set()
+
+
+def test_exhaustive_leaves_nothing_out():
+    offered_here = ("gqa", "mqa", "offload")
+    some = road("yi-34b-50k-a100", 50_000, offered_here, most=2)
+    assert [set(some.found.left_out[why]) for why in ("idle", "dominated")] == [{"offload"}, {"gqa"}]
+    every = road("yi-34b-50k-a100", 50_000, offered_here, most=2, exhaustive=True)
+    assert [every.found.left_out[why] for why in ("idle", "dominated")] == [{}, {}]
+    # Three alone, two pairs, as gqa and mqa change the same.
+    assert {one.stack for one in every.found.stacks} == {"none", *offered_here, "gqa+offload", "mqa+offload"}
+
+
+def test_limits_by_hand():
+    """The paper's 34e9 weights, 60 layers of 4096, 312e12 FLOP/s, 2e12 B/s: a prompt in one pass, and an answer."""
+    found = road("paper-34b-50k", None, ())
+    tokens, answer, pair_flop = 50_000, found.session.answer_tokens, 4 * 60 * 4096
+    limit = limit_of(found.scenario, found.session)
+    pairs_s = tokens**2 / 2 * pair_flop / 312e12
+    prompt_s, step_s = 2 * 34e9 * tokens / 312e12, 68e9 / 2e12
+    again_s = (tokens - 0.5) * pair_flop / 312e12
+    assert limit.prefill_flop == pytest.approx((pairs_s + prompt_s) * 312e12, rel=1e-12)
+    assert dict(limit.without_kv) == pytest.approx(
+        {"prefill_s": pairs_s + prompt_s, "decode_answer_s": answer * (step_s + again_s)}, rel=1e-9
+    )
+    assert dict(limit.without_pairs) == pytest.approx(
+        {"prefill_s": prompt_s, "decode_answer_s": answer * step_s}, rel=1e-9
+    )
 
 
 def test_faults_of_the_scenario_are_not_taken_for_refusals(tmp_path):
