@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from exploring import small_file
@@ -246,6 +247,25 @@ def alone(name: str, forms: str, effort: str = "none", risk: str = "kept", usd: 
 )
 def test_what_another_of_its_form_beats_in_all_is_left_out(one: Tried, other: Tried, out: set[str]):
     assert set(_dominated([one, other], {each.stack: each for each in (one, other)})) == out
+
+
+def test_the_cheapest_is_told_by_training_then_risk_then_dollars():
+    """Of equal greatest training the fewest that need any, of equal greatest risk the least sum, then dollars."""
+
+    def one(usd: float, *parts: tuple[str, str]) -> Tried:
+        tried = [alone(f"{effort}{i}", "a", effort, risk).parts[0] for i, (effort, risk) in enumerate(parts)]
+        return Tried.of(tried, Measured(dict.fromkeys(QUANTITIES, 1.0), usd, 1))
+
+    ascending = [
+        one(9, ("none", "lossless"), ("none", "lost")),
+        one(8, ("uptrain", "untested")),
+        one(7, ("uptrain", "kept"), ("uptrain", "untested")),
+        one(3, ("uptrain", "lost"), ("calibration", "lossless")),
+        one(4, ("uptrain", "lost"), ("calibration", "lossless")),
+        one(2, ("uptrain", "lost"), ("calibration", "kept")),
+        one(1, ("pretrain", "lossless")),
+    ]
+    assert all(less.order < more.order for less, more in pairwise(ascending))
 
 
 def test_what_is_better_over_the_short_context_alone_is_kept():

@@ -1,0 +1,122 @@
+"""A stack of techniques: in which order, what is written down of it, and what two cannot both change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.techniques import REST, applied, subject_of, technique_file
+
+from ctxsim.errors import SpecError
+from ctxsim.spec.digest import sha256_of
+from ctxsim.spec.techniques import StackError, load_technique
+
+YI = "yi-34b-200k"
+WINDOW = "kind: window, window_tokens: {}, prefill: full"
+
+
+def refused(*written: str) -> StackError:
+    with pytest.raises(StackError) as caught:
+        applied(YI, *written)
+    return caught.value
+
+
+def test_what_changes_nothing_is_not_among_the_applied(tmp_path: Path) -> None:
+    halved = technique_file(tmp_path, "halved", "kind: evict, keep_ratio: 0.5")
+    whole = technique_file(tmp_path, "whole", "kind: evict, keep_ratio: 1.0")
+    found = applied(YI, whole, halved).applied
+    assert [one.name for one in found] == ["halved"]
+    # The digest is of everything that the effects say, and of nothing else.
+    effect = {"kind": "evict", "keep_ratio": 0.5, "budget_tokens": None}
+    assert found[0].effects_sha256 == sha256_of([effect])
+    other = technique_file(tmp_path, "other", "kind: evict, keep_ratio: 0.25")
+    assert applied(YI, other).applied[0].effects_sha256 != found[0].effects_sha256
+    assert applied(YI, whole).subject == subject_of(YI)
+
+
+def test_settings_that_were_set_are_named(tmp_path: Path) -> None:
+    effects = "kind: set, setting: block_size, value: 32", "kind: set, setting: deployment.replicas, value: 3"
+    assert applied(YI, technique_file(tmp_path, "both", *effects)).set_fields == {
+        ("serving", "block_size"),
+        ("deployment", "replicas"),
+    }
+    assert applied(YI, technique_file(tmp_path, "none", WINDOW.format(100))).set_fields == frozenset()
+
+
+def test_the_place_is_where_the_fault_was_written(tmp_path: Path) -> None:
+    mine, other = (technique_file(tmp_path, name, WINDOW.format(100)) for name in ("mine", "other"))
+    twice = refused(mine, other, mine)
+    assert (str(twice), twice.place) == ("expected each technique once, found it twice; leave one out", 2)
+    heads = technique_file(tmp_path, "heads", "kind: kv_heads, num_kv_heads: 3", dimension="head")
+    divisor = "expected a divisor of the 8 KV heads of yi-34b-200k, found 3"
+    alone = refused(mine, heads)
+    assert (str(alone), alone.place) == (divisor, 1)
+    # Beside what has changed the model already: weights before hybrids, hybrids before heads.
+    hybrid = technique_file(
+        tmp_path, "hybrid", "kind: hybrid, full_every: 2, other: sliding, window_tokens: 100", dimension="hybrid"
+    )
+    beside = refused(heads, hybrid)
+    assert (str(beside), beside.place) == (f"{divisor} (beside hybrid)", 0)
+
+
+def test_two_cannot_change_the_same(tmp_path: Path) -> None:
+    def setting(name: str, key: str, value: int) -> str:
+        return technique_file(tmp_path, name, f"kind: set, setting: {key}, value: {value}")
+
+    small, large = setting("small", "block_size", 32), setting("large", "block_size", 64)
+    assert str(refused(small, large)) == "large changes the setting block_size already; use one of them"
+    serving = applied(YI, small, setting("seqs", "max_num_seqs", 7)).subject.serving
+    assert (serving.block_size, serving.max_num_seqs) == (32, 7)
+    # One that sets what is set already changes nothing.
+    assert [one.name for one in applied(YI, small, setting("zsame", "block_size", 32)).applied] == ["small"]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_within_a_dimension_the_kinds_have_an_order(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Heads are shared before windows are cut, whatever the files are called and however they are written."""
+    first = technique_file(tmp_path, names[0], "kind: kv_heads, num_kv_heads: 2", WINDOW.format(100))
+    second = technique_file(tmp_path, names[1], "kind: kv_format, format: fp8")
+    for written in ((first, second), (second, first)):
+        assert [one.name for one in applied(YI, *written).applied] == list(names)
+
+
+@pytest.mark.parametrize("missing", ["effects", "sources"])
+def test_a_file_has_an_effect_and_a_source(tmp_path: Path, missing: str) -> None:
+    path = technique_file(tmp_path, "mine", WINDOW.format(100))
+    text = (tmp_path / "mine.yaml").read_text()
+    effects = f"effects:\n  - {{{WINDOW.format(100)}}}\n"
+    assert effects in text
+    assert "sources: [test]" in REST
+    empty = text.replace(effects, "effects: []\n") if missing == "effects" else text.replace("[test]", "[]")
+    (tmp_path / "mine.yaml").write_text(empty)
+    with pytest.raises(SpecError) as caught:
+        load_technique(path)
+    assert f"{missing}: expected at least one, found none" in str(caught.value)
+
+
+def test_parameters_of_an_identity_are_named_where_none_is_near(tmp_path: Path) -> None:
+    path = technique_file(tmp_path, "mine", WINDOW.format(100), parameters="{keep: 1}")
+    text = (tmp_path / "mine.yaml").read_text()
+    for parameters, known in (("{keep: 1}", "keep"), ("{}", "none")):
+        new = text.replace("{keep: 1}", parameters)
+        new = new.replace("identity_note: it is for a test", "identity: {qqq: 1}")
+        (tmp_path / "mine.yaml").write_text(new)
+        with pytest.raises(SpecError) as caught:
+            load_technique(path)
+        assert f'found "qqq"; known: {known}' in str(caught.value)
+
+
+def test_a_window_without_sinks_is_its_last_tokens(tmp_path: Path) -> None:
+    model = applied(YI, technique_file(tmp_path, "mine", WINDOW.format(100))).subject.model
+    assert {layer.mixer.keeping.tokens for layer in model.layers} == {100}
+    heads = technique_file(tmp_path, "heads", "kind: split_heads, full_ratio: 0.5, window_tokens: 100")
+    split = applied(YI, heads).subject.model
+    assert {(layer.mixer.keeping.head_window.tokens, layer.mixer.keeping.head_window.kv_heads)
+            for layer in split.layers} == {(100, 4)}  # fmt: skip
+
+
+def test_what_is_found_in_place_of_full_attention_is_named(tmp_path: Path) -> None:
+    path = technique_file(tmp_path, "mine", "kind: decoder_decoder, window_tokens: 9", dimension="layer")
+    for model, found in (("deepseek-v3", "latent attention"), ("minimax-text-01", "a linear layer")):
+        with pytest.raises(StackError, match=f"in every layer of {model}, found {found}$"):
+            applied(model, path)
