@@ -10,8 +10,9 @@ from exploring import POISSON, small
 from ctxsim.analysis import fleet_working_set
 from ctxsim.errors import InfeasibleError, SpecError
 from ctxsim.explore.cliff import Bracket, cliff
-from ctxsim.explore.cliff.axes import raised
-from ctxsim.explore.cliff.cliff import LOST_RATIO, NARROW_RATIO, _bracket, _located
+from ctxsim.explore.cliff.axes import Raised, raised
+from ctxsim.explore.cliff.cliff import LOST_RATIO, NARROW_RATIO, _Asked, _bracket, _located
+from ctxsim.explore.executors import local
 from ctxsim.spec.scenario import Scenario
 
 SESSION_BLOCKS = (4_000 + 90 * 3 // 2) // 16
@@ -95,6 +96,23 @@ def test_arrivals_are_narrowed_to_a_hundredth(tmp_path) -> None:
     assert found.located is not None
     (bracket,) = found.located.brackets
     assert NARROW_RATIO / 2 < (bracket.past - bracket.before) / bracket.past <= NARROW_RATIO
+
+
+@pytest.mark.parametrize(("whole", "top", "widest"), [(False, 900.0, 0.01), (True, 900.0, 0.01), (True, 30.0, 1 / 20)])
+def test_a_bracket_is_halved_until_it_is_narrow(tmp_path, monkeypatch, whole, top, widest) -> None:
+    """Past 0.71 of its upper end everything is lost; users are told apart by one at least."""
+    axis = Raised("x", 1.0, lambda value: tight(tmp_path), whole, None)
+    asked, cliff_at = _Asked(axis, local(1), lambda done, of: None), 0.71 * top
+    tiers = ("hbm", "host", "disk")
+
+    def rows(points):
+        return [{f"kv_hit_{tier}_ratio": 1 / 3 if load <= cliff_at else 0.0 for tier in tiers} for load, _ in points]
+
+    monkeypatch.setattr(asked, "rows", rows)
+    found = asked.narrowed(Bracket(7, top / 3, top))
+    assert found.seed == 7
+    assert found.before <= cliff_at < found.past
+    assert widest / 2 < (found.past - found.before) / found.past <= widest
 
 
 def test_longer_documents_have_a_cliff_too(tmp_path) -> None:

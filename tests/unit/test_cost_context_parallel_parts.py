@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from support.real import closed_requests
 
 from ctxsim.cost import CostModel
+from ctxsim.cost.context_parallel import Exchange
 from ctxsim.cost.operations import Operation
 
 
@@ -66,3 +68,10 @@ def test_tokens_that_leave_early_leave_every_group() -> None:
         assert reduce.link_bytes(cost.batch(1, 9)) == pytest.approx(row_bytes / 2, rel=1e-9)
         assert mlp.streamed_bytes(2048, 0) == groups * whole
         assert mlp.streamed_bytes(1, 1) == pytest.approx(groups * whole / 2, rel=1e-9)
+
+
+def test_kv_that_is_sent_comes_at_the_slower_of_link_and_memory() -> None:
+    exchange = Exchange(10.0)
+    assert [exchange.bytes_per_s(1, hbm) for hbm in (5.0, 20.0)] == [5.0, 10.0]
+    assert exchange.bytes_per_s(np.array([1, 1]), np.array([5.0, 20.0])).tolist() == [5.0, 10.0]
+    assert [exchange.waits_for_link(hbm) for hbm in (5.0, 10.0, 20.0)] == [False, False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +28,15 @@ MANY = NAMED | {"draft_tokens": 100, "acceptance": 0.5}
 DRAFTS = {"named": NAMED, "layers": SKIPPING, "width": NESTED, "budget": TRIFORCE}
 
 
-def served(**speculation: object) -> Scenario:
+def served(techniques: Sequence[str] = (), **speculation: object) -> Scenario:
     """A 70B model on four accelerators."""
     given = {"draft_tokens": 4, "acceptance": 0.8} | speculation if speculation else None
-    return closed_requests(
-        "llama-3.1-70b", deployment__tensor_parallel=4, serving__speculation=given, serving__iteration_overhead="1 ms"
-    )
+    settings = {"serving__speculation": given, "serving__iteration_overhead": "1 ms", "techniques": list(techniques)}
+    return closed_requests("llama-3.1-70b", deployment__tensor_parallel=4, **settings)
 
 
-def costs(**speculation: object) -> CostModel:
-    return CostModel(served(**speculation))
+def costs(techniques: Sequence[str] = (), **speculation: object) -> CostModel:
+    return CostModel(served(techniques, **speculation))
 
 
 def decoding(cost: CostModel, sequences: int, past: int) -> float:
@@ -156,6 +156,14 @@ def test_answers_read_beside_prompts_what_they_read_alone() -> None:
         batch, _ = repeated(cost.spans, [(1, past), (1, past), *beside])
         taken_s = {c.name: c.seconds for c in cost.breakdown(batch)}[kernel]
         assert taken_s == pytest.approx(expected_s, rel=1e-9)
+
+
+def test_a_selection_is_read_for_each_token_of_a_round() -> None:
+    """Quest: 2,048 tokens for each of five; the summaries of all pages, 2 x 128 values of each of 16 tokens, once."""
+    cost, past, kept = costs(**NAMED, techniques=["quest"]), 20_000, 3.3616
+    moved = {c.name: c.hbm_bytes for c in cost.breakdown(cost.batch(1, past))}
+    assert moved["attention full decode"] == pytest.approx(5 * 2048 * 327_680 / kept, rel=1e-9)
+    assert moved["attention pages decode"] == pytest.approx((past + 5) * 327_680 / 16 / kept, rel=1e-9)
 
 
 def test_verifying_many_tokens_is_bound_by_what_it_computes() -> None:

@@ -120,3 +120,44 @@ def test_what_is_found_in_place_of_full_attention_is_named(tmp_path: Path) -> No
     for model, found in (("deepseek-v3", "latent attention"), ("minimax-text-01", "a linear layer")):
         with pytest.raises(StackError, match=f"in every layer of {model}, found {found}$"):
             applied(model, path)
+
+
+def test_of_two_evictions_the_smaller_counts(tmp_path: Path) -> None:
+    half, quarter = (technique_file(tmp_path, n, f"kind: evict, keep_ratio: {r}") for n, r in (("a", 0.5), ("b", 0.25)))
+    tighter = technique_file(tmp_path, "c", "kind: evict, keep_ratio: 0.125")
+    for written, ratio in (((half, quarter), 0.25), ((tighter, half), 0.125)):
+        model = applied(YI, *written).subject.model
+        assert {layer.mixer.keeping.ratio for layer in model.layers} == {ratio}
+
+
+def test_what_needs_the_whole_context_is_refused_where_it_is_not_there(tmp_path: Path) -> None:
+    window = technique_file(tmp_path, "window", WINDOW.format(100))
+    evict = technique_file(tmp_path, "evict", "kind: evict, keep_ratio: 0.5")
+    select = "kind: select, top_k_tokens: 9, page_tokens: 3, metadata_values_per_page: 1"
+    heads = "kind: split_heads, full_ratio: 0.5, window_tokens: 100"
+    pattern = technique_file(
+        tmp_path, "zpattern", "kind: attention_pattern, pattern: combiner_fixed, region_tokens: 9", dimension="kernel"
+    )
+    for other in (window, evict, technique_file(tmp_path, "select", select), technique_file(tmp_path, "heads", heads)):
+        assert "regions are of a whole context, and here some of it is dropped or skipped" in str(
+            refused(other, pattern)
+        )
+    for path in (window, evict, technique_file(tmp_path, "select", select)):
+        with pytest.raises(StackError, match="its layers have an indexer, which chooses from the whole context"):
+            applied("deepseek-v3.2", path)
+    # Where every layer has a window already, no heads are left to divide.
+    windowed = technique_file(tmp_path, "awindow", WINDOW.format(100).replace("full", "windowed"), dimension="layer")
+    late = technique_file(tmp_path, "heads", heads)
+    assert f"{YI} has no layer of full attention (beside awindow)" in str(refused(windowed, late))
+
+
+def test_tables_are_of_softmax_attention(tmp_path: Path) -> None:
+    linear = technique_file(tmp_path, "linear", "kind: hybrid, full_every: 2, other: linear", dimension="hybrid")
+    tables = technique_file(tmp_path, "tables", "kind: hash_layers, tau: 8", dimension="hidden")
+    words = f"expected softmax attention and dense feed-forwards in every layer of {YI}"
+    assert words in str(refused(linear, tables))
+
+
+def test_a_branch_that_changes_nothing_is_allowed_anywhere(tmp_path: Path) -> None:
+    same = technique_file(tmp_path, "same", "kind: light_tokens, heavy_ratio: 1, light_width_ratio: 0")
+    assert applied("mixtral-8x7b", same).subject == subject_of("mixtral-8x7b")
