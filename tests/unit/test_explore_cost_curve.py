@@ -24,7 +24,7 @@ def test_contexts_as_they_are_written():
     assert len(parse_contexts("log:4k:1m:9")) == 9
 
 
-@pytest.mark.parametrize("text", ["", "4g", "4k,4k", "log:4k", "x", "0", "4k:1k:3", "4k,[1]", "1.5"])
+@pytest.mark.parametrize("text", ["", "4g", "4k,4k", "log:4k", "x", "0", "4k:1k:3", "4k,[1]", "1.5", "4k,0", "1,1.5"])
 def test_contexts_that_are_none(text):
     with pytest.raises(SpecError, match="--contexts"):
         parse_contexts(text)

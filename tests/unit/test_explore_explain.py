@@ -72,7 +72,10 @@ def test_longer_contexts_cost_more_and_turn_from_kv_bytes_to_pairs():
     there, back = explain(scenario, 4_000), explain(load_scenario("paper-34b-4k"), 50_000)
     assert back.extra.usd == pytest.approx(-there.extra.usd, rel=1e-12)
     assert back.cause_ratio("kv_bytes") == pytest.approx(there.cause_ratio("kv_bytes"), rel=1e-9)
+    assert back.kv_last_ratio == pytest.approx(there.kv_last_ratio, rel=1e-9)
     assert "less at 4,000 tokens" in back.finding
+    # Of the sentence's numbers, the limit without KV bytes is all but their part.
+    assert f" ({100 * (1 - there.cause_ratio('kv_bytes')):.1f} %) would stay" in there.finding
     assert " USD more at 50,000 tokens than at 4,000" in there.finding
 
 
