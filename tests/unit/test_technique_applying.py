@@ -122,12 +122,20 @@ def test_what_is_found_in_place_of_full_attention_is_named(tmp_path: Path) -> No
             applied(model, path)
 
 
-def test_of_two_evictions_the_smaller_counts(tmp_path: Path) -> None:
-    half, quarter = (technique_file(tmp_path, n, f"kind: evict, keep_ratio: {r}") for n, r in (("a", 0.5), ("b", 0.25)))
-    tighter = technique_file(tmp_path, "c", "kind: evict, keep_ratio: 0.125")
-    for written, ratio in (((half, quarter), 0.25), ((tighter, half), 0.125)):
-        model = applied(YI, *written).subject.model
-        assert {layer.mixer.keeping.ratio for layer in model.layers} == {ratio}
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.25), (0.25, 0.5)])
+def test_of_two_shares_the_smaller_counts(tmp_path: Path, first: float, second: float) -> None:
+    written = [technique_file(tmp_path, n, f"kind: evict, keep_ratio: {r}") for n, r in (("a", first), ("b", second))]
+    assert {layer.mixer.keeping.ratio for layer in applied(YI, *written).subject.model.layers} == {0.25}
+
+
+@pytest.mark.parametrize(("first", "second"), [(500, 300), (300, 500)])
+def test_of_two_budgets_and_windows_the_smaller_counts(tmp_path: Path, first: int, second: int) -> None:
+    effects = "kind: evict, budget_tokens: {}", WINDOW
+    for one in effects:
+        for other in effects:
+            a = technique_file(tmp_path, "a", one.format(first))
+            b = technique_file(tmp_path, "b", other.format(second))
+            assert {layer.mixer.keeping.tokens for layer in applied(YI, a, b).subject.model.layers} == {300}
 
 
 def test_what_needs_the_whole_context_is_refused_where_it_is_not_there(tmp_path: Path) -> None:
