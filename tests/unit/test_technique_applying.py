@@ -164,8 +164,15 @@ def test_tables_are_of_softmax_attention(tmp_path: Path) -> None:
     tables = technique_file(tmp_path, "tables", "kind: hash_layers, tau: 8", dimension="hidden")
     words = f"expected softmax attention and dense feed-forwards in every layer of {YI}"
     assert words in str(refused(linear, tables))
+    with pytest.raises(StackError, match=f"{words.removesuffix(YI)}mixtral-8x7b"):
+        applied("mixtral-8x7b", tables)
 
 
 def test_a_branch_that_changes_nothing_is_allowed_anywhere(tmp_path: Path) -> None:
     same = technique_file(tmp_path, "same", "kind: light_tokens, heavy_ratio: 1, light_width_ratio: 0")
     assert applied("mixtral-8x7b", same).subject == subject_of("mixtral-8x7b")
+    for heavy, light, operations in ((1, 0.5, {"mlp", "light_mlp"}), (0.5, 0, {"mlp"})):
+        effect = f"kind: light_tokens, heavy_ratio: {heavy}, light_width_ratio: {light}"
+        model = applied(YI, technique_file(tmp_path, "other", effect)).subject.model
+        assert {matrix.operation for layer in model.layers for matrix in layer.feed_forward} == operations
+        assert {layer.mixer.keeping.query_ratio for layer in model.layers} == {heavy}
