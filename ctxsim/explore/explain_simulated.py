@@ -95,12 +95,14 @@ def bill_by_cause(simulation: Simulation) -> Bill:
 
 def _computing_shares(simulation: Simulation) -> dict[str, dict[str, float]]:
     """The share of each cause in what prompts, and in what answers, cost."""
+    fleet = simulation.scenario.fleet
+    prices = [replica_usd_per_s(group) for group in fleet]
     usd = np.zeros((2, len(CAUSES)))
     first = 0
-    for group in simulation.scenario.fleet:
+    # Where accelerators have no price at all, seconds are divided.
+    for group, usd_per_s in zip(fleet, prices if any(prices) else [1.0] * len(fleet), strict=True):
         replicas = group.deployment.replicas
-        runs = GroupRuns(simulation.runs, first, replicas)
-        usd += (replica_usd_per_s(group) or 1.0) * _computing_s(CostModel(group), runs)
+        usd += usd_per_s * _computing_s(CostModel(group), GroupRuns(simulation.runs, first, replicas))
         first += replicas
     return {
         part: dict(zip(CAUSES, (row / (row.sum() or 1.0)).tolist(), strict=True))

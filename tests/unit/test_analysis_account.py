@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from exploring import small
 
+from ctxsim.analysis import account as accounting
 from ctxsim.analysis import analyze
 from ctxsim.analysis.account import QUANTITY_OF, account, sequences_together
-from ctxsim.analysis.causes import ALL
+from ctxsim.analysis.causes import ALL, CountedTimes, counted_operations
 from ctxsim.analysis.session import typical_session
 from ctxsim.analysis.session_cost import (
     CAUSES,
@@ -176,6 +177,48 @@ def test_a_slow_link_makes_replicas_wait(tmp_path):
     kept = 4_089 // 16 * 16 * 131_072
     assert total_of(used.values()).seconds == pytest.approx(kept / 1e6, rel=1e-6)
     assert account(CostModel(scenario), session)["link_wait"].seconds == 0
+
+
+def test_the_link_has_all_the_rest_of_a_session_to_itself(tmp_path, monkeypatch):
+    """Of three gaps one is swapped, one computed again, one held: meanwhile the link copies, too."""
+    scenario = small(tmp_path, {"workload.rounds": 4})
+    slow = replace(scenario, hardware=replace(scenario.hardware, host_link_bytes_per_s=1e6))
+    ways = iter(("swap", "recompute", "hold"))
+    monkeypatch.setattr(accounting, "way_across", lambda *given: next(ways))
+    used = account(CostModel(slow), typical_session(scenario))
+    assert min(used[item].seconds for item in ("copies", "computed_again", "held_in_hbm", "link_wait")) > 0
+    assert total_of(used.values()).seconds == pytest.approx(4_089 // 16 * 16 * 131_072 / 1e6, rel=1e-6)
+
+
+@pytest.mark.parametrize("early_exit", [None, {"depth_ratio": 0.5}])
+@pytest.mark.parametrize(("tokens", "per_iteration"), [(1, 1), (3, 1), (700, 700), (1400, 700)])
+def test_equal_sequences_share_an_iteration_evenly(tmp_path, tokens, per_iteration, early_exit):
+    """300 of them together, chunk by chunk: each its part of what the passes take."""
+    cost = CostModel(small(tmp_path, {"serving.early_exit": early_exit}))
+    chunks = [cost.batch(per_iteration, past, sequences=300) for past in range(2000, 2000 + tokens, per_iteration)]
+    together_s = sum(cost.pass_s(batch) for batch in chunks)
+    found_s = CountedTimes(cost, ALL).shared_s(tokens, 2000, per_iteration, 300.0)
+    assert found_s == pytest.approx(together_s / 300, rel=1e-12)
+
+
+def test_what_does_not_look_back_is_left_as_it_is(tmp_path):
+    for overrides in ({}, {"serving.early_exit": {"depth_ratio": 0.5}}, {"techniques": ["yoco"]}):
+        operations = CostModel(small(tmp_path, overrides)).operations
+        left = counted_operations(operations, NEITHER)
+        assert [op for op in left if op.span is None] == [op for op in operations if op.span is None]
+
+
+def test_without_pairs_one_query_to_a_whole_prompt_is_nothing(tmp_path):
+    """The upper half of a decoder-decoder; latent rows alone are expanded once a token."""
+    cost = CostModel(small(tmp_path, {"techniques": ["yoco"]}))
+    kernels = {op.name: op for op in counted_operations(cost.operations, NEITHER) if op.span is not None}
+    last = kernels["attention full prefill"]
+    assert last.flop(cost.batch(512, 3000)) == last.hbm_bytes(cost.batch(512, 3000)) == 0
+    latent = CostModel(load_scenario("yi-34b-50k-a100", {"model": "deepseek-v3", "deployment.tensor_parallel": 8}))
+    up = next(op for op in counted_operations(latent.operations, NEITHER) if op.name == "mla_kv_up")
+    # 61 layers, rows of 512 to 128 heads of keys and values of 128: of 512 new tokens, and of one that decodes.
+    assert up.flop(latent.batch(512, 3000)) == 512 * 2 * 61 * 512 * 128 * 256
+    assert up.flop(latent.batch(1, 3000)) == 2 * 61 * 512 * 128 * 256
 
 
 def test_without_pairs_latent_rows_are_expanded_once():

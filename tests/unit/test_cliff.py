@@ -10,7 +10,9 @@ from exploring import POISSON, small
 from ctxsim.analysis import fleet_working_set
 from ctxsim.errors import InfeasibleError, SpecError
 from ctxsim.explore.cliff import Bracket, cliff
-from ctxsim.explore.cliff.cliff import LOST_RATIO, NARROW_RATIO, _bracket, _located
+from ctxsim.explore.cliff.axes import Raised, raised
+from ctxsim.explore.cliff.cliff import LOST_RATIO, NARROW_RATIO, _Asked, _bracket, _located
+from ctxsim.explore.executors import local
 from ctxsim.spec.scenario import Scenario
 
 SESSION_BLOCKS = (4_000 + 90 * 3 // 2) // 16
@@ -91,9 +93,26 @@ def test_arrivals_are_narrowed_to_a_hundredth(tmp_path) -> None:
     assert found.name == "arrivals_per_s"
     # Two gaps of 4 s each: ten sessions in them at 1.25 a second.
     assert found.room_full == pytest.approx(1.25)
-    if found.located is not None:
-        (bracket,) = found.located.brackets
-        assert bracket.past - bracket.before <= NARROW_RATIO * bracket.past
+    assert found.located is not None
+    (bracket,) = found.located.brackets
+    assert NARROW_RATIO / 2 < (bracket.past - bracket.before) / bracket.past <= NARROW_RATIO
+
+
+@pytest.mark.parametrize(("whole", "top", "widest"), [(False, 900.0, 0.01), (True, 900.0, 0.01), (True, 30.0, 1 / 20)])
+def test_a_bracket_is_halved_until_it_is_narrow(tmp_path, monkeypatch, whole, top, widest) -> None:
+    """Past 0.71 of its upper end everything is lost; users are told apart by one at least."""
+    axis = Raised("x", 1.0, lambda value: tight(tmp_path), whole, None)
+    asked, cliff_at = _Asked(axis, local(1), lambda done, of: None), 0.71 * top
+    tiers = ("hbm", "host", "disk")
+
+    def rows(points):
+        return [{f"kv_hit_{tier}_ratio": 1 / 3 if load <= cliff_at else 0.0 for tier in tiers} for load, _ in points]
+
+    monkeypatch.setattr(asked, "rows", rows)
+    found = asked.narrowed(Bracket(7, top / 3, top))
+    assert found.seed == 7
+    assert found.before <= cliff_at < found.past
+    assert widest / 2 < (found.past - found.before) / found.past <= widest
 
 
 def test_longer_documents_have_a_cliff_too(tmp_path) -> None:
@@ -101,12 +120,28 @@ def test_longer_documents_have_a_cliff_too(tmp_path) -> None:
     assert (found.name, found.own) == ("document_tokens", 4_000)
     assert found.room_full is not None
     within = fleet_working_set(tight(tmp_path, workload__document_tokens=int(found.room_full)))
-    beyond = fleet_working_set(tight(tmp_path, workload__document_tokens=int(found.room_full) + 16))
+    beyond = fleet_working_set(tight(tmp_path, workload__document_tokens=int(found.room_full) + 1))
     assert within is not None
     assert beyond is not None
     assert within.room_ratio <= 1 < beyond.room_ratio
     assert found.located is not None
     assert 0.8 * found.room_full <= found.located.load <= 1.25 * found.room_full
+
+
+def test_what_is_raised_and_how_far(tmp_path) -> None:
+    """Three rounds of 50 and 40 tokens are asked and answered over a document; Llama-3.1-8B serves 131,072."""
+    scenario = tight(tmp_path)
+    documents = raised(scenario, "context")
+    assert (documents.name, documents.own, documents.most) == ("document_tokens", 4_000, 131_072 - 3 * 90)
+    assert [documents.rounded(value) for value in (0.2, 9_000.6, 200_000)] == [1, 9_001, 130_802]
+    assert documents.at(8_000).workload.document_tokens.mean_tokens == 8_000
+    users = raised(scenario, "load")
+    assert (users.name, users.own, users.most) == ("users", 6, None)
+    assert [users.rounded(value) for value in (0.2, 9.6, 200_000)] == [1, 10, 200_000]
+    workload = {"kind": "sessions", "arrival": {"kind": "constant", "rate": "0.5 /s"}, "document_tokens": 4000,
+                "rounds": 3, "question_tokens": 50, "answer_tokens": 40, "think_time": "4 s"}  # fmt: skip
+    arrivals = raised(tight(tmp_path, workload=workload), "load")
+    assert (arrivals.name, arrivals.own, arrivals.rounded(0.25)) == ("arrivals_per_s", 0.5, 0.25)
 
 
 def test_who_waits_has_no_cliff_and_who_moves_always_loses(tmp_path) -> None:
@@ -127,6 +162,8 @@ def test_who_waits_has_no_cliff_and_who_moves_always_loses(tmp_path) -> None:
 def test_what_keeps_nothing_has_no_working_set(tmp_path) -> None:
     with pytest.raises(SpecError, match="expected sessions of two rounds or more, found nobody who comes back"):
         cliff(small(tmp_path, POISSON))
+    with pytest.raises(SpecError, match=r"small\.yaml.*: serving\.enable_prefix_caching: "):
+        cliff(tight(tmp_path, serving__enable_prefix_caching=False))
     with pytest.raises(SpecError, match="expected true, found false: nothing is kept between turns"):
         cliff(tight(tmp_path, serving__enable_prefix_caching=False))
     with pytest.raises(InfeasibleError, match="there is no room for KV in HBM"):

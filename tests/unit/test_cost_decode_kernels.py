@@ -76,16 +76,29 @@ def test_a_few_workers_have_their_own_rate_and_many_the_share_of_all() -> None:
     assert flash.bytes_per_s(1, 2.039e12) == 8 * 22e9
     assert flash.bytes_per_s(2, 2.039e12) == 16 * 22e9
     assert flash.bytes_per_s(9, 2.039e12) == 0.76 * 2.039e12
+    # Nor are there more than 108 of them, however fast HBM is: fourteen sequences have 112 KV heads.
+    assert [flash.bytes_per_s(n, 1e14) for n in (13, 14, 99)] == [104 * 22e9, 108 * 22e9, 108 * 22e9]
+    assert flash.bytes_per_s(np.array([13, 14, 99]), 1e14).tolist() == [104 * 22e9, 108 * 22e9, 108 * 22e9]
     # Less bandwidth, beside copies, is less for all together but no less for one.
     assert flash.bytes_per_s(1, 1e12) == 8 * 22e9
     assert a100("lean_attention").bytes_per_s(1, 1e12) == 0.76e12
 
 
-def test_arrays_give_what_numbers_give() -> None:
-    reader = a100("flash_decoding")
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_arrays_give_what_numbers_give(kernel: DecodeAttention) -> None:
+    reader = a100(kernel)
     sequences, bandwidths = np.arange(0, 40), np.array([1e12, 2e12])
     assert reader.bytes_per_s(sequences, 2e12).tolist() == [reader.bytes_per_s(int(n), 2e12) for n in sequences]
     assert reader.bytes_per_s(1, bandwidths).tolist() == [reader.bytes_per_s(1, float(b)) for b in bandwidths]
+
+
+@pytest.mark.parametrize("tokens", [1.0, 5.0, 5 / 3.3616, 0.7])
+def test_rounds_count_sequences_not_tokens(tokens: float) -> None:
+    """Two KV heads each: n sequences keep 2 n workers busy, however many tokens of each a pass computes."""
+    reader, sequences = a100("flash_attention_2", 2).of_rounds(tokens), np.arange(1, 40)
+    expected = [2 * n * 22e9 for n in sequences.tolist()]
+    assert [reader.bytes_per_s(n * tokens, 3e12) for n in sequences.tolist()] == expected
+    assert reader.bytes_per_s(sequences * tokens, 3e12).tolist() == expected
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

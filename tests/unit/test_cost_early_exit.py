@@ -11,6 +11,7 @@ from ctxsim.cost import CostModel
 from ctxsim.cost.early_exit import staying_shares
 from ctxsim.cost.operations import Leaving
 from ctxsim.errors import SpecError
+from ctxsim.spec.model import StateMixer
 
 MODELS = ("llama-3.1-8b", "mixtral-8x7b", "deepseek-v3", "gemma-3-27b", "jamba-1.5-mini", "qwen3-next-80b-a3b")
 
@@ -80,6 +81,42 @@ def test_half_the_depth_by_hand() -> None:
     )
     kernel = by_name["attention full decode"]
     assert kernel.hbm_bytes(mine) == pytest.approx(131_072 * (tokens / 2 + 1 / 2), rel=1e-9)
+
+
+def test_latent_rows_are_made_for_all_layers_and_expanded_where_a_token_is() -> None:
+    """DeepSeek-V3 at half its depth: the down-projections are computed whole, all else of attention by half."""
+    half = costs("deepseek-v3", 0.5)
+    batch, flop = half.batch(1, 9_999), {op.name: op.flop(half.batch(1, 9_999)) for op in half.operations}
+    assert flop["mla_down"] == pytest.approx(2 * 61 * 7168 * (1536 + 512 + 64), rel=1e-9)
+    assert flop["mla_kv_up"] == pytest.approx(2 * 61 * 512 * 128 * 256 / 2, rel=1e-9)
+    assert flop["mla_up"] == pytest.approx(2 * 61 * 1536 * 128 * 192 / 2, rel=1e-9)
+    assert flop["attention_out"] == pytest.approx(2 * 61 * 128 * 128 * 7168 / 2, rel=1e-9)
+    kernel = next(op for op in half.operations if op.name == "attention latent decode")
+    assert kernel.hbm_bytes(batch) == pytest.approx(61 * 576 * 2 * (10_000 / 2 + 1 / 2), rel=1e-9)
+
+
+def test_keys_and_values_of_all_kinds_of_layers_are_made() -> None:
+    """Gemma-3-27B at half its depth: 62 layers with windows or without, hidden 5376, heads of 128, 32 of queries."""
+    half = costs("gemma-3-27b", 0.5)
+    qkv = next(op for op in half.operations if op.name == "qkv")
+    queries, keys_and_values = 62 * 5376 * 32 * 128, 62 * 5376 * 2 * 16 * 128
+    batch = half.batch(1, 9_999)
+    assert qkv.flop(batch) == pytest.approx(2 * (queries / 2 + keys_and_values), rel=1e-9)
+    assert qkv.streamed_bytes(1, 1) == pytest.approx(2 * (queries / 2 + keys_and_values), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", ["jamba-1.5-mini", "qwen3-next-80b-a3b"])
+def test_constant_states_are_computed_by_all_layers(model: str) -> None:
+    half, plain = costs(model, 0.5), costs(model)
+    layers = half.scenario.model.layer_counts
+    of_states = {m.operation for la in layers if isinstance(la.mixer, StateMixer) for m in la.mixer.matrices}
+    others = {m.operation for la in layers for m in la.matrices if not isinstance(la.mixer, StateMixer)}
+    batch, whole = half.batch(1, 9_999), {op.name: op for op in plain.operations}
+    alone = [op for op in half.operations if op.name in of_states - others or op.name.startswith("state ")]
+    assert len(alone) > 1
+    for op in alone:
+        assert op.flop(batch) == pytest.approx(whole[op.name].flop(batch), rel=1e-12)
+        assert op.hbm_bytes(batch) == pytest.approx(whole[op.name].hbm_bytes(batch), rel=1e-12)
 
 
 def test_layers_that_are_left_sum_nothing_over_the_ranks() -> None:

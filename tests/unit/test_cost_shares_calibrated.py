@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cost_scenarios import scenario
 from support.calibrations import calibrated
 
 from ctxsim.cost import CostModel
+from ctxsim.cost.calibrated.shares import fixed_shares
 from ctxsim.geometry import BatchTotals
 
 A100 = "a100-80gb-sxm"
@@ -65,12 +67,54 @@ def test_what_either_needs_alone_is_divided_evenly_and_the_rest_is_its_own() -> 
     pricing = cost._pricing
     assert pricing is not None
     (host,) = [tariff for tariff in pricing._tariffs if tariff.operation == "host engine"]
-    from ctxsim.cost.calibrated.shares import fixed_shares
-
     both = joined(cost.batch(500, 1500), cost.batch(1, 3000, sequences=12))
     mine_s, all_s = fixed_shares([host], both, cost.batch(1, 3000, sequences=12))
     assert float(all_s) == pytest.approx(1e-3 + 13e-5, rel=1e-12)
     assert float(mine_s) == pytest.approx(1e-3 * 12 / 13 + 12e-5, rel=1e-12)
+
+
+@dataclass(frozen=True)
+class Stub:
+    """An operation whose time is some function of its batch."""
+
+    price: Callable[[BatchTotals], float]
+    operation: str = "stub"
+    covers: tuple[str, ...] = ()
+
+    def seconds(self, batch: BatchTotals) -> float:
+        return self.price(batch)
+
+
+def divided(*prices: Callable[[BatchTotals], float], decoding: int = 12) -> tuple[float, float]:
+    """A chunk of 500 tokens beside sequences that decode: theirs, and all."""
+    both = BatchTotals(1 + decoding, 500 + decoding, decoding, [], [], [], [])
+    decodes = BatchTotals(decoding, decoding, decoding, [], [], [], [])
+    mine_s, all_s = fixed_shares([Stub(price) for price in prices], both, decodes)
+    return float(mine_s), float(all_s)
+
+
+def test_a_part_pays_for_its_tokens_and_an_even_part_of_what_both_need() -> None:
+    """5 s a pass, 3 s a prompt's token, 2 s a decoding one: 24 s are the decodes' own, 5 s both's."""
+
+    def price(batch: BatchTotals) -> float:
+        return 5.0 + 3.0 * (batch.new_tokens - batch.decode_tokens) + 2.0 * batch.decode_tokens
+
+    assert divided(price) == pytest.approx((24 + 5 * 12 / 13, 5 + 3 * 500 + 24), rel=1e-12)
+    # 7 s a sequence: each pays its own. What all need, 1 s, evenly. They add up.
+    assert divided(lambda batch: 7.0 * batch.sequences) == pytest.approx((84, 91), rel=1e-12)
+    assert divided(price, decoding=1) == pytest.approx((2 + 5 / 2, 5 + 3 * 500 + 2), rel=1e-12)
+    assert divided(price, decoding=0) == (0.0, 5 + 3 * 500)
+    assert divided(price, lambda batch: 1.0) == pytest.approx((24 + 6 * 12 / 13, 1530), rel=1e-12)
+
+
+def test_no_part_is_less_than_nothing_or_more_than_all() -> None:
+    """Measured times need not rise: a larger batch may be a faster one."""
+    assert divided(lambda batch: 100.0 if batch.decode_tokens == 0 else 1.0) == (0.0, 1.0)
+    assert divided(lambda batch: 100.0 if batch.sequences == 12 else 1.0) == (1.0, 1.0)
+
+
+def test_no_operations_take_no_time() -> None:
+    assert divided() == (0.0, 0.0)
 
 
 def test_arrays_are_divided_batch_by_batch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,20 @@ NAMED = {"draft": "llama-3.1-8b"}
 SKIPPING = {"draft": {"layers": 16}}
 NESTED = {"draft": {"ffn_ratio": 0.25}}
 TRIFORCE = {"draft": {"layers": 80}, "kv_budget_tokens": 4096}
+MANY = NAMED | {"draft_tokens": 100, "acceptance": 0.5}
+"""So many that verifying them is bound by what it computes."""
 DRAFTS = {"named": NAMED, "layers": SKIPPING, "width": NESTED, "budget": TRIFORCE}
 
 
-def served(**speculation: object) -> Scenario:
+def served(techniques: Sequence[str] = (), **speculation: object) -> Scenario:
     """A 70B model on four accelerators."""
     given = {"draft_tokens": 4, "acceptance": 0.8} | speculation if speculation else None
-    return closed_requests(
-        "llama-3.1-70b", deployment__tensor_parallel=4, serving__speculation=given, serving__iteration_overhead="1 ms"
-    )
+    settings = {"serving__speculation": given, "serving__iteration_overhead": "1 ms", "techniques": list(techniques)}
+    return closed_requests("llama-3.1-70b", deployment__tensor_parallel=4, **settings)
 
 
-def costs(**speculation: object) -> CostModel:
-    return CostModel(served(**speculation))
+def costs(techniques: Sequence[str] = (), **speculation: object) -> CostModel:
+    return CostModel(served(techniques, **speculation))
 
 
 def decoding(cost: CostModel, sequences: int, past: int) -> float:
@@ -124,7 +126,7 @@ def test_prompts_in_company_are_no_faster_than_alone(draft: dict[str, object]) -
             assert taken_s >= decoding(cost, others, 2_000)
 
 
-@pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS)
+@pytest.mark.parametrize("draft", [*DRAFTS.values(), MANY], ids=[*DRAFTS, "many"])
 @given(st.lists(st.tuples(st.sampled_from([1, 1, 2, 100]), st.integers(0, 20_000)), min_size=1, max_size=5))
 @settings(max_examples=15, deadline=None)
 def test_the_law_is_the_pass_and_its_growth(draft: dict[str, object], sequences: list[tuple[int, int]]) -> None:
@@ -139,6 +141,46 @@ def test_the_law_is_the_pass_and_its_growth(draft: dict[str, object], sequences:
         assert next(iter(cost.law(now))).first_s == pytest.approx(alone_s, rel=1e-12)
         total_s += alone_s
         assert course_s(pieces, k + 1) == pytest.approx(total_s, rel=1e-10)
+
+
+def test_answers_read_beside_prompts_what_they_read_alone() -> None:
+    """Unsplit attention on an A100, a worker a KV head: in every iteration 1 / 3.3616 of a round of two sequences."""
+    speculation = NAMED | {"draft_tokens": 4, "acceptance": 0.8}
+    ranks = {"deployment__tensor_parallel": 4, "serving__decode_attention": "flash_attention_2"}
+    cost = CostModel(closed_requests("llama-3.1-70b", "a100-80gb-sxm", **ranks, serving__speculation=speculation))
+    past, kernel = 20_000, "attention full decode"
+    kv_bytes = 2 * 327_680 * (past + 5)  # each sequence's KV once for its five tokens
+    # Of eight KV heads two on each rank: two sequences keep four workers of each of the four ranks busy.
+    expected_s = kv_bytes / (4 * 4 * 22e9) / 3.3616
+    for beside in ([], [(512, 3_000)]):
+        batch, _ = repeated(cost.spans, [(1, past), (1, past), *beside])
+        taken_s = {c.name: c.seconds for c in cost.breakdown(batch)}[kernel]
+        assert taken_s == pytest.approx(expected_s, rel=1e-9)
+
+
+def test_a_selection_is_read_for_each_token_of_a_round() -> None:
+    """Quest: 2,048 tokens for each of five; the summaries of all pages, 2 x 128 values of each of 16 tokens, once."""
+    cost, past, kept = costs(**NAMED, techniques=["quest"]), 20_000, 3.3616
+    moved = {c.name: c.hbm_bytes for c in cost.breakdown(cost.batch(1, past))}
+    assert moved["attention full decode"] == pytest.approx(5 * 2048 * 327_680 / kept, rel=1e-9)
+    assert moved["attention pages decode"] == pytest.approx((past + 5) * 327_680 / 16 / kept, rel=1e-9)
+
+
+def test_verifying_many_tokens_is_bound_by_what_it_computes() -> None:
+    """100 drafted, half accepted: E = (1 - 0.5^101) / 0.5 = 2. A round's 101 tokens make 101 pairs more a KV token."""
+    cost, plain = costs(**MANY), costs()
+    past, kernel = 50_000, "attention full decode"
+    batch, _ = repeated(cost.spans, [(1, past)])
+    verified = next(c for c in cost.breakdown(batch) if c.name == kernel)
+    assert verified.bound == "compute"
+    flop_per_pair, flop_per_s = 80 * 2 * 64 * 256, cost.rates.plain_flop_per_s
+    # Token i of the round looks back at past + i and half of itself.
+    pairs = sum(past + i + 0.5 for i in range(101))
+    assert verified.flop == pytest.approx(pairs * flop_per_pair / 2, rel=1e-9)
+    # In the law: the next iteration has one token of context more for each, the draft's steps read 131,072 B more.
+    (piece,) = cost.law(batch)
+    grows_s = 101 * flop_per_pair / flop_per_s + 100 * 131_072 / plain.rates.hbm_bytes_per_s
+    assert piece.growth_s == pytest.approx(grows_s / 2, rel=1e-9)
 
 
 def test_arrays_give_what_numbers_give() -> None:

@@ -17,13 +17,14 @@ from ctxsim.spec.scenario import load_scenario, scenario_document
 def test_contexts_as_they_are_written():
     assert parse_contexts("4k,1m,50k") == [4_000, 50_000, 1_000_000]
     assert parse_contexts("4096") == [4_096]
+    assert parse_contexts("1,2") == [1, 2]
     assert parse_contexts("128Ki") == [131_072]
     assert parse_contexts("4k:12k:3") == [4_000, 8_000, 12_000]
     assert parse_contexts("log:4k:1m:9")[::8] == [4_000, 1_000_000]
     assert len(parse_contexts("log:4k:1m:9")) == 9
 
 
-@pytest.mark.parametrize("text", ["", "4g", "4k,4k", "log:4k", "x", "0", "4k:1k:3", "4k,[1]", "1.5"])
+@pytest.mark.parametrize("text", ["", "4g", "4k,4k", "log:4k", "x", "0", "4k:1k:3", "4k,[1]", "1.5", "4k,0", "1,1.5"])
 def test_contexts_that_are_none(text):
     with pytest.raises(SpecError, match="--contexts"):
         parse_contexts(text)

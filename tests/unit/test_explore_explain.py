@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from exploring import POISSON, small
 
 from ctxsim.analysis.account import QUANTITY_OF, Used
 from ctxsim.analysis.session_cost import CAUSES, total_of
+from ctxsim.cost import CostModel, replica_usd_per_s
 from ctxsim.errors import SpecError
 from ctxsim.explore.explain import QUANTITIES, explain, meaning
 from ctxsim.explore.explain_simulated import QUANTITY_OF as PART_OF
-from ctxsim.explore.explain_simulated import bill_by_cause
+from ctxsim.explore.explain_simulated import _computing_s, bill_by_cause
 from ctxsim.explore.explain_work import explain_work
+from ctxsim.metrics.utilisation import GroupRuns, run_s
 from ctxsim.sim import simulate
 from ctxsim.spec import catalog
 from ctxsim.spec.scenario import load_scenario
@@ -67,7 +72,11 @@ def test_longer_contexts_cost_more_and_turn_from_kv_bytes_to_pairs():
     there, back = explain(scenario, 4_000), explain(load_scenario("paper-34b-4k"), 50_000)
     assert back.extra.usd == pytest.approx(-there.extra.usd, rel=1e-12)
     assert back.cause_ratio("kv_bytes") == pytest.approx(there.cause_ratio("kv_bytes"), rel=1e-9)
+    assert back.kv_last_ratio == pytest.approx(there.kv_last_ratio, rel=1e-9)
     assert "less at 4,000 tokens" in back.finding
+    # Of the sentence's numbers, the limit without KV bytes is all but their part.
+    assert f" ({100 * (1 - there.cause_ratio('kv_bytes')):.1f} %) would stay" in there.finding
+    assert " USD more at 50,000 tokens than at 4,000" in there.finding
 
 
 def test_warnings_say_what_the_numbers_are():
@@ -79,6 +88,10 @@ def test_warnings_say_what_the_numbers_are():
     assert any("priced as if" in one for one in misfit.warnings)
     assert any("calibration" in one for one in explain(load_scenario("cpu-small"), 4_000).warnings)
     assert explain(load_scenario("paper-34b-50k"), 4_000).warnings == ()
+    # Neither is said where it just does not hold: the same context, and as long a one as is served.
+    assert explain(load_scenario("paper-34b-50k"), 50_000).warnings == ()
+    longest = load_scenario("yi-34b-50k-a100").max_model_len
+    assert not any("max_model_len" in one for one in explain(load_scenario("yi-34b-50k-a100"), longest).warnings)
 
 
 def test_without_prices_shares_are_of_seconds():
@@ -96,9 +109,18 @@ def test_what_the_context_is():
     assert other.found_tokens == session.found_tokens * 1_000 // session.document_tokens > 0
 
 
-@pytest.mark.parametrize("name", ["paper-34b-50k", "yi-34b-50k-a100", "mooncake-replay"])
-def test_the_arithmetic_gives_what_the_table_has(name):
-    lines = explain_work(explain(load_scenario(name), 4_000))
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("paper-34b-50k", {}),
+        ("yi-34b-50k-a100", {}),
+        ("mooncake-replay", {}),
+        # Windows that are full grow no more.
+        ("yi-34b-50k-a100", {"model": "gemma-3-27b", "serving.max_model_len": 100_000}),
+    ],
+)
+def test_the_arithmetic_gives_what_the_table_has(name, overrides):
+    lines = explain_work(explain(load_scenario(name, overrides), 4_000))
     checked = [line for line in lines if "(table: " in line]
     assert len(checked) == 4
     for line in checked:
@@ -133,6 +155,44 @@ def test_simulated_causes_of_prompts_alone_are_those_of_the_closed_form(tmp_path
     for part, item in (("prefill", "prompts"), ("decode", "answers")):
         for cause in CAUSES:
             assert bill[part, cause] == pytest.approx(cells[item, cause].usd, rel=1e-6, abs=1e-12)
+
+
+MIXED = {
+    "deployment.replicas": 2, "deployment.groups": [{"hardware": "h100-80gb-sxm"}], "workload.users": 30,
+    "serving.num_gpu_blocks_override": 1_100, "serving.residency": "swap",
+}  # fmt: skip
+"""Two replicas on A100 and one on H100, with room for four sessions each, so that they swap."""
+
+
+def test_what_causes_have_of_computing_is_what_runs_lasted_without_copies(tmp_path):
+    simulation = simulate(small(tmp_path, MIXED))
+    assert sum(float(np.sum(part["slowed_s"])) for part in simulation.runs.parts()) > 0.01
+    for group, first, replicas in zip(simulation.scenario.fleet, (0, 2), (2, 1), strict=True):
+        runs = GroupRuns(simulation.runs, first, replicas)
+        lasted_s = sum(float(np.sum(run_s(part) - part["slowed_s"])) for part in runs.parts())
+        assert float(_computing_s(CostModel(group), runs).sum()) == pytest.approx(lasted_s, rel=1e-9)
+
+
+@pytest.mark.parametrize("free", [(), (0,), (1,), (0, 1)])
+def test_unlike_replicas_are_in_a_bill_at_their_prices(tmp_path, free):
+    """One that costs nothing causes no part of a bill, however long it computes; where none has a price, all do."""
+    simulation = simulate(small(tmp_path, MIXED))
+    fleet = [
+        replace(group, price=replace(group.price, accelerator_usd_per_s=0.0)) if place in free else group
+        for place, group in enumerate(simulation.scenario.fleet)
+    ]
+    priced = replace(simulation, scenario=replace(fleet[0], others=(replace(simulation.scenario.others[0],
+                     price=fleet[1].price),)))  # fmt: skip
+    paid = [replica_usd_per_s(group) for group in fleet] if len(free) < 2 else [1.0, 1.0]
+    seconds = [
+        _computing_s(CostModel(group), GroupRuns(simulation.runs, first, replicas))
+        for group, first, replicas in zip(fleet, (0, 2), (2, 1), strict=True)
+    ]
+    usd = paid[0] * seconds[0] + paid[1] * seconds[1]
+    bill, parts = bill_by_cause(priced), simulation.summary["money"]["per_session_usd"]
+    for row, part in enumerate(("prefill", "decode")):
+        found = [bill[part, cause] / parts[part] for cause in CAUSES]
+        assert found == pytest.approx((usd[row] / usd[row].sum()).tolist(), rel=1e-9)
 
 
 def test_a_trace_is_not_simulated():

@@ -167,6 +167,16 @@ def test_a_stack_in_which_a_part_gains_nothing_is_left_out():
     assert alike.found.counts["stacks_without_gain"] + len(alike.found.left_out["dominated"]) == 1
 
 
+def test_exhaustive_leaves_nothing_out():
+    offered_here = ("gqa", "mqa", "offload")
+    some = road("yi-34b-50k-a100", 50_000, offered_here, most=2)
+    assert [set(some.found.left_out[why]) for why in ("idle", "dominated")] == [{"offload"}, {"gqa"}]
+    every = road("yi-34b-50k-a100", 50_000, offered_here, most=2, exhaustive=True)
+    assert [every.found.left_out[why] for why in ("idle", "dominated")] == [{}, {}]
+    # Three alone, two pairs, as gqa and mqa change the same.
+    assert {one.stack for one in every.found.stacks} == {"none", *offered_here, "gqa+offload", "mqa+offload"}
+
+
 def test_faults_of_the_scenario_are_not_taken_for_refusals(tmp_path):
     document = scenario_document(small_file(tmp_path), {"serving.kv_dtype": "bf17"})
     with pytest.raises(SpecError, match="kv_dtype"):

@@ -58,6 +58,24 @@ OPERATIONS: dict[str, tuple[dict[str, Any], float, float]] = {
 }
 
 
+def test_kernels_are_told_apart_by_span_and_slopes_of_one_span_add_up() -> None:
+    """Overhead and products first; on span 0 a kernel bound by pairs; on span 1 one bound by KV, and two by pairs."""
+    cost = cost_of(
+        Operation("product", flop_per_token=1.0),
+        Operation("pairs", span=0, flop_per_pair=2.0),
+        Operation("kv", span=1, bytes_per_touched=3.0),
+        Operation("more pairs", span=1, flop_per_pair=0.5, bytes_per_touched=0.125),
+        Operation("even more", span=1, flop_per_pair=0.25),
+        overhead_s=8.0,
+    )
+    batch = BatchTotals(4, 13, 3, [300.0, 500.0], [0.0, 0.0], [100.0, 200.0], [0.0, 0.0])
+    decodes = BatchTotals(3, 3, 3, [90.0, 30.0], [0.0, 0.0], [90.0, 20.0], [0.0, 0.0])
+    mine, whole, slopes = cost.division(batch, decodes)
+    assert (float(whole.fixed_s), [float(s) for s in whole.kernels_s]) == (8 + 13, [600, 600 + 250 + 125])
+    assert (float(mine.fixed_s), [float(s) for s in mine.kernels_s]) == (8 * 3 / 4 + 3, [180, 60 + 15 + 7.5])
+    assert [(float(per_pair_s), float(per_touched_s)) for per_pair_s, per_touched_s in slopes] == [(2, 0), (0.75, 3)]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_by_hand(name: str) -> None:
     what, mine_s, all_s = OPERATIONS[name]

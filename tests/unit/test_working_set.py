@@ -65,6 +65,19 @@ def test_regions(settings: dict[str, Any], region: str) -> None:
     assert bool(found.cautions()) == found.past_cliff
 
 
+def test_what_just_fits_is_not_past_it() -> None:
+    full = WorkingSet(sessions=2, session_bytes=5.0, hbm_bytes=10.0, room_bytes=10.0, waits=False)
+    assert (full.hbm_ratio, full.region) == (1.0, "safe")
+    below = WorkingSet(sessions=2, session_bytes=5.0, hbm_bytes=4.0, room_bytes=10.0, waits=False)
+    assert (below.hbm_ratio, below.room_ratio, below.region) == (2.5, 1.0, "offload")
+
+
+def test_inclusive_tiers_smaller_than_hbm_are_no_more_room() -> None:
+    """What lies in 8 GiB of host memory lies in HBM too, which holds 94 GB."""
+    found = wanted(serving__host_tier="inclusive", serving__host_kv_capacity="8 GiB")
+    assert found.room_bytes == found.hbm_bytes == POOL_BLOCKS * 16 * KV_BYTES
+
+
 def test_sessions_that_arrive_are_between_turns_for_their_think_time() -> None:
     """Four gaps of 60 s each, 0.1 of them a second."""
     workload = {"kind": "sessions", "arrival": {"kind": "poisson", "rate": "0.1 /s"}, "document_tokens": 50_000,

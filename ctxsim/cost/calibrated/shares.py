@@ -27,7 +27,7 @@ def fixed_shares(tariffs: Iterable[Priced], batch: BatchTotals, decodes: BatchTo
     numbers = (batch.sequences, batch.new_tokens, batch.decode_tokens, decodes.sequences)
     columns = np.stack(np.broadcast_arrays(*numbers), axis=-1).reshape(-1, len(numbers))
     shapes, places = np.unique(columns, axis=0, return_inverse=True)
-    known = [sum(_share(t, *shape) for t in tariffs) for shape in shapes.tolist()] if tariffs else []
+    known = [sum((_share(t, *shape) for t in tariffs), np.zeros(2)) for shape in shapes.tolist()]
     found = np.array(known).reshape(len(shapes), 2)[places.ravel()]
     return found[:, 0].reshape(np.shape(numbers[0])), found[:, 1].reshape(np.shape(numbers[0]))
 
