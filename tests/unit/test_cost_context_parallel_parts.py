@@ -74,4 +74,4 @@ def test_kv_that_is_sent_comes_at_the_slower_of_link_and_memory() -> None:
     exchange = Exchange(10.0)
     assert [exchange.bytes_per_s(1, hbm) for hbm in (5.0, 20.0)] == [5.0, 10.0]
     assert exchange.bytes_per_s(np.array([1, 1]), np.array([5.0, 20.0])).tolist() == [5.0, 10.0]
-    assert [exchange.waits_for_link(hbm) for hbm in (5.0, 10.0, 20.0)] == [False, False, True]
+    assert [exchange.waits_for(hbm) for hbm in (5.0, 10.0, 20.0)] == ["", "", "link"]
