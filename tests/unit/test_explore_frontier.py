@@ -124,6 +124,8 @@ def test_kv_alone_leaves_prefill():
     assert said["prefill"].endswith("what grows with each token alone would have to be 243 times cheaper as well")
     assert "HBM be as much faster" in said["decode"]
     assert "or the host link as much faster" in said["switching"]
+    assert "of any number that make it better alone" in said["prefill"]
+    assert all("of at most 4 techniques" in said[name] for name in ("concurrency", "decode", "switching"))
 
 
 def test_linear_prefill_alone_can_be_enough():
