@@ -71,9 +71,9 @@ def apply_all(techniques: Sequence[Technique], subject: Subject) -> Changed:
     """
     before = subject
     places = sorted(range(len(techniques)), key=lambda place: _order(techniques[place]))
-    for place, following in pairwise(places):
-        if techniques[place].file.name == techniques[following].file.name:
-            raise StackError(max(place, following), "expected each technique once, found it twice; leave one out")
+    for first, following in pairwise(places):
+        if techniques[first].file.name == techniques[following].file.name:
+            raise StackError(following, "expected each technique once, found it twice; leave one out")
     applied: list[Applied] = []
     for place in places:
         try:
