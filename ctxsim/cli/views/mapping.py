@@ -11,7 +11,8 @@ from ctxsim.cli.views.tables import grid, heading, labelled, paragraph
 from ctxsim.explore.cliff import Cliff, CliffPoint
 from ctxsim.explore.residency import Limits, MachineLimits, ResidencyMap
 from ctxsim.explore.residency.answer import ResidencyAnswer
-from ctxsim.explore.residency.check import POLICIES, Checked
+from ctxsim.explore.residency.check import Checked
+from ctxsim.explore.residency.contention import POLICIES
 from ctxsim.explore.residency.formulas import SYMBOLS
 from ctxsim.human import human
 from ctxsim.spec.scenario import Scenario

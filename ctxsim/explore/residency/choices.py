@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from ctxsim.analysis.session import typical_session
 from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices, Stay
 from ctxsim.cost.topology import DISK, HBM, HOST
@@ -57,12 +58,12 @@ class Held:
 
     @classmethod
     def of(cls, cost: CostModel, prices: GapPrices, usd_per_s: float, tokens: int) -> Held:
-        """The whole blocks of a context; usd_per_s: of the replica."""
+        """The whole blocks of a context, before a question as the scenario's; usd_per_s: of the replica."""
         serving, size = cost.scenario.serving, cost.layout.block_size
         kept_bytes = cost.layout.extent_bytes(0, tokens // size * size)
         there = {"keep": True, "swap": serving.host_kv_capacity > 0, "disk": serving.disk_kv_capacity > 0}
         stays = {name: prices.stay(TIERS[name], tokens, kept_bytes) for name, has in there.items() if has}
-        again_usd = prices.recompute_usd(0, tokens)
+        again_usd = prices.recompute_usd(0, tokens, typical_session(cost.scenario).asked_tokens)
         return cls(tokens, kept_bytes, stays, again_usd / usd_per_s if usd_per_s else 0.0, again_usd)
 
     def usd(self, idle_s: float, return_ratio: float = 1.0) -> dict[str, float]:

@@ -16,7 +16,7 @@ class Crossing:
     """At an idle time, swap costs less than recompute from ``swap_from_tokens`` on, up to the longest looked at.
 
     None: at no context. The shortest context looked at: at every one. Below, recompute costs less, down to
-    ``recompute_from_tokens`` where there is such an end: the shortest prompts cost a read of all weights.
+    ``recompute_from_tokens`` where there is such an end: a few tokens more may make a prompt read most experts.
     """
 
     idle_s: float
