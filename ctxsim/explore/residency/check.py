@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ctxsim.explore.executors import Executor, answers, local
-from ctxsim.explore.residency.contention import Found, contended, found_of, policies_of
+from ctxsim.explore.residency.contention import contended, found_of, policies_of
+from ctxsim.explore.residency.found import Found
 from ctxsim.explore.residency.map import ResidencyMap
 from ctxsim.explore.residency.sample import Point, contended_base, sample
 from ctxsim.spec.scenario import Scenario

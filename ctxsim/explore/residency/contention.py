@@ -9,6 +9,7 @@ A map prices a gap that lasts as long as its user thinks, on a replica where oth
   paid for though it is in nobody's way.
 * Turns of sessions that are under way go before newcomers (shortest_prompt_first), so that KV idles about as long as
   users think. First come first served they would wait in the newcomers' queue, the longer the more of them there are.
+  A gap ends when its user is back: what KV costs while the turn still waits is counted apart (``queued_usd``).
 * Under keep there are as many users as HBM has room for at their longest: with more, what is served would grow into
   what is kept, and KV would be lost.
 
@@ -22,74 +23,37 @@ are known to within 1 % (one standard error, from cycle to cycle): a third of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, floor
-
-import numpy as np
 
 from ctxsim.analysis import analyze
 from ctxsim.analysis.session import typical_session
-from ctxsim.cost import CostModel, replica_usd_per_s
-from ctxsim.cost.gaps import GapPrices
-from ctxsim.cost.topology import HBM, HOST
-from ctxsim.metrics.occupancy import RUN_NAMES, TRANSFER_NAMES, bin_means, occupancy, of_replica
-from ctxsim.metrics.utilisation import run_s
-from ctxsim.sim import Simulation, simulate
+from ctxsim.cost import CostModel
+from ctxsim.explore.residency.found import Found, found_in
+from ctxsim.sim import simulate
 from ctxsim.spec.lengths import ConstantLength
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.serving import Residency
 from ctxsim.spec.workload import ConstantTime, Sessions
-from ctxsim.units import SECONDS_PER_HOUR, exact
-
-Array = np.ndarray
+from ctxsim.units import exact
 
 POLICIES: tuple[Residency, ...] = ("keep", "swap", "recompute")
 
-MOST_USERS = 10_000
-"""With more, one policy at one point would take many minutes."""
+MOST_USERS = 5_000
+"""With more, one policy at one point would take minutes."""
 
 MORE_USERS = 2
 """More than can be thinking and served at once, so that a newcomer waits."""
 
-LEAST_CYCLES, LEAST_SESSIONS, MOST_SESSIONS = 4, 100, 20_000
-"""Counted: where the fewest cycles have more sessions than the most, only as many cycles as have fewer, but one."""
+LEAST_CYCLES, LEAST_SESSIONS, MOST_SESSIONS = 4, 100, 4_000
+"""Counted: the fewest cycles and sessions, but where that were more than the most sessions only as many cycles as have
+no more, and one at least."""
 
 CLOSE_ENOUGH_RATIO = 0.01
 """A standard error that is small against the 3 % by which choices may differ."""
 
 ENDLESS_USERS = 10**6
 """Users beside whom the bound that counts them never binds."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one policy's simulation gave, a session each.
-
-    gaps_usd: what its gaps cost; of it hold_hbm_usd, hold_host_usd and recompute_usd (see sim.ledger). session_usd: the
-    accelerators at the rate at which sessions were completed, and the host memory. waited_s: how much longer than its
-    user thought KV idled in the mean, until the turn was admitted. iteration_s: how long an iteration lasts in which
-    something happens at a random time: who has come, and what has been copied, is noticed when it ends. cycles: that
-    were counted; gaps_error_usd, session_error_usd: standard errors from cycle to cycle, None of one.
-    """
-
-    users: int
-    cycles: int
-    gaps_usd: float
-    gaps_error_usd: float | None
-    hold_hbm_usd: float
-    hold_host_usd: float
-    recompute_usd: float
-    session_usd: float
-    session_error_usd: float | None
-    sessions_per_hour: float
-    waited_s: float
-    iteration_s: float
-
-    @property
-    def is_close(self) -> bool:
-        """Whether both costs are known well enough."""
-        errors = ((self.gaps_error_usd, self.gaps_usd), (self.session_error_usd, self.session_usd))
-        return all(error is None or error <= CLOSE_ENOUGH_RATIO * usd for error, usd in errors)
 
 
 def policies_of(base: Scenario) -> list[Residency]:
@@ -123,10 +87,10 @@ def contended(base: Scenario, tokens: int, idle_s: float, policy: Residency) -> 
 def users_of(contending: Scenario) -> int:
     """With how many users the scenario is simulated: those that HBM holds under keep, else a crowd."""
     cost, session = CostModel(contending), typical_session(contending)
-    capacity_bytes = cost.memory.kv_capacity_bytes
+    capacity_bytes = float(cost.memory.kv_capacity_bytes)
     if contending.serving.residency == "keep":
         return floor(capacity_bytes / _longest_bytes(contending))
-    served = capacity_bytes / cost.layout.footprint_bytes(session.own_tokens)
+    served = capacity_bytes / float(cost.layout.footprint_bytes(session.own_tokens))
     thinking = analyze(contending).bounds[0].sessions_per_s * session.rounds * session.think_s
     return ceil(thinking + served) + MORE_USERS
 
@@ -137,79 +101,11 @@ def found_of(contending: Scenario) -> Found:
     cycles = max(1, min(max(LEAST_CYCLES, ceil(LEAST_SESSIONS / users)), MOST_SESSIONS // users))
     while True:
         ending = {"users": users, "num_sessions": (cycles + 2) * users}
-        found = _found(simulate(replace(contending, workload=contending.workload.model_copy(update=ending))), cycles)
-        if found.is_close or 2 * cycles * users > MOST_SESSIONS:
+        workload = contending.workload.model_copy(update=ending)
+        found = found_in(simulate(replace(contending, workload=workload)), users, cycles)
+        if found.known_to(CLOSE_ENOUGH_RATIO) or 2 * cycles * users > MOST_SESSIONS:
             return found
         cycles *= 2
-
-
-def _found(simulation: Simulation, cycles: int) -> Found:
-    """What a session cost in so many cycles after the first."""
-    scenario, usd_per_s = simulation.scenario, replica_usd_per_s(simulation.scenario)
-    assert isinstance(scenario.workload, Sessions)
-    assert scenario.workload.users is not None
-    users, later = scenario.workload.users, typical_session(scenario).rounds - 1
-    edges_s = np.sort(simulation.sessions["end_s"])[users - 1 :: users][: cycles + 1]
-    requests = simulation.requests
-    cycle = np.searchsorted(edges_s, requests["admitted_s"], side="right") - 1
-    counted = np.flatnonzero((cycle >= 0) & (cycle < cycles) & (requests["turn"] > 0))
-    gaps = np.bincount(cycle[counted], minlength=cycles) / later
-    prices = GapPrices(scenario, CostModel(scenario))
-    hbm_usd, host_usd = _held_usd(simulation, prices, edges_s)
-    again_usd = np.bincount(cycle[counted], _again_usd(simulation, prices, counted), minlength=cycles)
-    gaps_usd = (hbm_usd + host_usd + again_usd) / gaps
-    session_usd = usd_per_s * np.diff(edges_s) / users + host_usd / gaps
-    seconds, all_gaps = float(edges_s[-1] - edges_s[0]), float(np.sum(gaps))
-    hbm, host, again = (float(np.sum(usd)) / all_gaps for usd in (hbm_usd, host_usd, again_usd))
-    return Found(
-        users=users,
-        cycles=cycles,
-        gaps_usd=hbm + host + again,
-        gaps_error_usd=_error(gaps_usd),
-        hold_hbm_usd=hbm,
-        hold_host_usd=host,
-        recompute_usd=again,
-        session_usd=usd_per_s * seconds / (cycles * users) + host,
-        session_error_usd=_error(session_usd),
-        sessions_per_hour=cycles * users / seconds * SECONDS_PER_HOUR,
-        waited_s=float(np.mean(requests["queue_s"][counted])),
-        iteration_s=_iteration_s(simulation),
-    )
-
-
-def _iteration_s(simulation: Simulation) -> float:
-    """The mean over the time in which something is computed: sum of n x i^2 / sum of n x i, of n iterations of i."""
-    runs = simulation.runs
-    each_s = run_s(runs) / runs["iterations"]
-    return float(np.sum(runs["iterations"] * each_s**2) / np.sum(run_s(runs)))
-
-
-def _error(values: Array) -> float | None:
-    """The standard error of their mean."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _held_usd(simulation: Simulation, prices: GapPrices, edges_s: Array) -> tuple[Array, Array]:
-    """What idle KV in HBM, on its way included, and KV in host memory cost between each two of these times."""
-    capacity_bytes = CostModel(simulation.scenario).memory.kv_capacity_bytes
-    runs, copies = of_replica(simulation.runs, 0, RUN_NAMES), of_replica(simulation.transfers, 0, TRANSFER_NAMES)
-    held = occupancy(runs, copies, capacity_bytes)
-
-    def usd(tier: int, held_bytes: Array) -> Array:
-        means: Array = bin_means(edges_s, held.start_s, held.end_s, held_bytes, held_bytes) * np.diff(edges_s)
-        return prices.hold_usd(tier, 1.0, 1.0) * means
-
-    return usd(HBM, held.idle_bytes + held.arriving_bytes), usd(HOST, held.host_bytes)
-
-
-def _again_usd(simulation: Simulation, prices: GapPrices, gaps: Array) -> Array:
-    """What it cost to compute again what each of the turns after these gaps did not find."""
-    requests = simulation.requests
-    found = sum(requests[f"{tier}_hit_tokens"][gaps] for tier in ("hbm", "host", "disk"))
-    turns = zip(
-        found.tolist(), *(requests[name][gaps].tolist() for name in ("reusable_tokens", "prompt_tokens")), strict=True
-    )
-    return np.array([prices.recompute_usd(had, known - had, prompt - known) for had, known, prompt in turns])
 
 
 def _longest_bytes(scenario: Scenario) -> float:
