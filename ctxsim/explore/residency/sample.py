@@ -11,7 +11,7 @@ from itertools import islice, zip_longest
 from random import Random
 
 from ctxsim.analysis.session import TypicalSession, typical_session
-from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.residency.choices import Held
@@ -68,12 +68,12 @@ def sample(mapped: ResidencyMap, base: Scenario, points: int, seed: int) -> list
     low, high = _contexts(mapped, base)
     idle_low_s, idle_high_s = mapped.idles_s[0], min(mapped.idles_s[-1], LONGEST_IDLE_S)
     cost, session, random = CostModel(base), typical_session(base), Random(seed)
-    prices, usd_per_s = GapPrices(base, cost), replica_usd_per_s(base)
+    prices = GapPrices(base, cost)
     by_choice: dict[str, list[Point]] = {}
     for _ in range(DRAWS * points):
         tokens = round(low * (high / low) ** random.random())
         idle_s = idle_low_s * (idle_high_s / idle_low_s) ** random.random()
-        held = [Held.of(cost, prices, usd_per_s, known) for known in _known(session, tokens)]
+        held = [Held.of(cost, prices, session, known) for known in _known(session, tokens)]
         gaps = [one.usd(idle_s) for one in held]
         point = Point(tokens, idle_s, {name: sum(gap[name] for gap in gaps) for name in gaps[0]})
         by_choice.setdefault(point.choice, []).append(point)
