@@ -8,14 +8,12 @@ from math import ceil, floor
 import pytest
 
 from ctxsim.analysis import analyze
-from ctxsim.analysis.session import typical_session
 from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.cost.topology import HBM
 from ctxsim.explore.residency import contention
 from ctxsim.explore.residency.contention import can_be_simulated, contended, found_of, policies_of, users_of
 from ctxsim.explore.residency.found import Found
-from ctxsim.explore.residency.iterations import iteration_s
 from ctxsim.explore.residency.map import held_at
 from ctxsim.explore.residency.sample import contended_base
 from ctxsim.spec.scenario import Scenario, load_scenario
@@ -73,13 +71,6 @@ def test_gaps_cost_what_the_map_says(base: Scenario, found: dict[str, Found]) ->
     assert ratios["recompute"] == pytest.approx(1.0, abs=0.15)
     assert found["recompute"].recompute_usd == pytest.approx(expected["recompute"], rel=0.01)
     assert found["keep"].hold_host_usd == found["recompute"].hold_host_usd == 0.0
-
-
-def test_iterations_last_as_long_as_the_closed_form_says(base: Scenario) -> None:
-    """Where gaps are short, so that a full replica is never idle."""
-    found = found_of(contended(base, 26_394, 0.539, "swap"))
-    closed_s = iteration_s(CostModel(base), typical_session(base), 26_394)
-    assert found.iteration_s == pytest.approx(closed_s, rel=0.1)
 
 
 def test_what_waits_is_counted_apart(base: Scenario, found: dict[str, Found]) -> None:

@@ -12,11 +12,11 @@ from ctxsim.analysis import analyze
 from ctxsim.analysis.session import typical_session
 from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices, Stay
+from ctxsim.cost.topology import HOST
 from ctxsim.errors import InfeasibleError, SpecError
 from ctxsim.explore.residency import Held, break_even_by_machine, residency_map
 from ctxsim.explore.residency.answer import answer_of
 from ctxsim.explore.residency.check import CLOSE_RATIO, check_map, check_points
-from ctxsim.explore.residency.iterations import iteration_s
 from ctxsim.explore.residency.map import held_at
 from ctxsim.explore.residency.sample import contended_base, sample
 from ctxsim.spec.scenario import load_scenario, scenario_document
@@ -32,25 +32,16 @@ def held(tokens: int = 50_000, **settings: Any) -> Held:
     return one
 
 
-def late_s(tokens: int) -> float:
-    """How much longer both copies of a gap hold HBM, where others are served."""
-    scenario = load_scenario(NAME)
-    return iteration_s(CostModel(scenario), typical_session(scenario), tokens)
-
-
 def test_prices_are_those_of_analyze() -> None:
-    """But copies wait for the ends of iterations, where HBM is held instead of host memory."""
     scenario = load_scenario(NAME)
     gap = analyze(scenario).keys["gap"]
-    one, late = held(gap["tokens"]), late_s(gap["tokens"])
-    hbm, host = one.stays["swap"].hbm_usd_per_s, one.stays["swap"].usd_per_s
-    usd = one.usd(gap["idle_s"])
-    assert (usd["keep"], usd["recompute"]) == (gap["hold_usd"], gap["recompute_usd"])
-    assert usd["swap"] == pytest.approx(gap["swap_usd"] + (hbm - host) * late, rel=1e-12)
+    one = held(gap["tokens"])
+    expected = {"keep": gap["hold_usd"], "swap": gap["swap_usd"], "recompute": gap["recompute_usd"]}
+    assert one.usd(gap["idle_s"]) == expected
     limits = one.limits(60.0)
     assert limits.keep_until_recompute_s == gap["break_even_idle_s"]["recompute"]
-    assert limits.swap_until_recompute_s == pytest.approx(gap["kept_until_s"]["host"] - (hbm / host - 1) * late)
-    assert limits.keep_until_swap_s == pytest.approx(gap["kept_until_s"]["hbm"] + late, rel=1e-12)
+    assert limits.swap_until_recompute_s == gap["kept_until_s"]["host"]
+    assert limits.keep_until_swap_s == pytest.approx(gap["kept_until_s"]["hbm"], rel=1e-12)
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -154,8 +145,7 @@ def test_further_axes_move_what_they_should() -> None:
     found = {(one.link_ratio, one.price_ratio): one.held[0] for one in mapped.panels}
     fast, dear = found[4, 1].limits(60.0), found[1, 2].limits(60.0)
     base = plain.held[0].limits(60.0)
-    late = late_s(50_000)
-    assert fast.copies_s - late == pytest.approx((base.copies_s - late) / 4)  # type: ignore[operator]
+    assert fast.copies_s == pytest.approx(base.copies_s / 4)  # type: ignore[operator]
     assert dear.keep_until_recompute_s == pytest.approx(base.keep_until_recompute_s)
     assert dear.swap_until_recompute_s == pytest.approx(2 * base.swap_until_recompute_s, rel=0.01)  # type: ignore[operator]
     assert {row["choice"] for row in mapped.rows if row["return_ratio"] == 0} == {"drop"}
@@ -201,7 +191,7 @@ def test_machines_side_by_side() -> None:
     a100, h100, small_one = break_even_by_machine(scenario_document(NAME), names, 50_349)
     own = held(50_349).limits(60.0)
     assert a100.limits == own
-    assert a100.break_even_tokens["1800"] == 84_656
+    assert a100.break_even_tokens["1800"] == 83_872
     assert h100.limits is not None
     assert h100.limits.recompute_s < own.recompute_s / 2.5
     # Twice the price, a third of the time: what is computed again costs less, so KV is worth keeping for less time.
@@ -243,9 +233,9 @@ def test_a_machine_without_room_is_infeasible() -> None:
 def test_formulas_come_to_the_limits() -> None:
     answer = answer_of(residency_map(load_scenario(NAME, DISK)))
     shown = {one.what: one.numbers for one in answer.formulas}
-    assert shown["keep costs less than swap while idle <"].endswith("= 1.018 s")
+    assert shown["keep costs less than swap while idle <"].endswith("= 785.4 ms")
     assert shown["keep costs less than recompute while idle <"].endswith("= 63.26 s")
-    assert "= 1,436 s" in shown["swap costs less than recompute while idle <"]
+    assert "= 1,441 s" in shown["swap costs less than recompute while idle <"]
     assert len(shown) == 5
     assert answer.own_choice == "disk"
     without = answer_of(residency_map(load_scenario("llama-8b-chat", {"serving.host_kv_capacity": "0 B"})))
@@ -264,9 +254,11 @@ def test_points_are_drawn_of_every_choice_and_by_the_seed() -> None:
     assert {choices.count(choice) for choice in set(choices)} == {3}
     assert set(choices) == {"keep", "swap", "recompute"}
     assert points == sample(mapped, base, 9, seed=1) != sample(mapped, base, 9, seed=2)
+    prices = GapPrices(base, CostModel(base))
     (first,) = held_at(base, [points[0].context_tokens])
     # Of one gap, as there are two rounds.
     assert points[0].usd == first.usd(points[0].idle_s)
+    assert first.stays["swap"] == prices.stay(HOST, first.tokens, first.kept_bytes)
 
 
 def test_simulation_has_the_same_winners() -> None:

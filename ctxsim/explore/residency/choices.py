@@ -1,23 +1,22 @@
 """One idle session's KV: what each choice costs, which costs least, and at which idle time that changes.
 
-The prices are those of cost.gaps, which ``analyze``'s gap, the policies and the ledger of a simulation ask too. Nobody
-waits for the replica or its links; but others want HBM, so that the replica computes at all times, and a copy holds HBM
-until the iteration in which it ends is over (see iterations): ``analyze``'s gap is alone, and knows of none.
-``return_ratio`` is the chance that the user comes back: KV is kept for the idle time either way, but copied back, or
-computed again, for those who do.
+The prices are those of cost.gaps, which ``analyze``'s gap, the policies and the ledger of a simulation ask too. Nothing
+else is on the replica or its links: where there is, an engine notices only between iterations that a copy has ended, so
+that gaps not much longer than both copies and an iteration are better kept than the map says. ``return_ratio`` is the
+chance that the user comes back: KV is kept for the idle time either way, but copied back, or computed again, for those
+who do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isfinite
 
 from ctxsim.analysis.session import TypicalSession
 from ctxsim.cost import CostModel, replica_usd_per_s
 from ctxsim.cost.gaps import GapPrices, Stay
 from ctxsim.cost.topology import DISK, HBM, HOST
-from ctxsim.explore.residency.iterations import iteration_s
 
 CHOICES = ("keep", "swap", "disk", "recompute", "drop")
 """Hold it in HBM, in host memory, on disk; drop it and compute it again; drop it because the user may not be back.
@@ -65,11 +64,7 @@ class Held:
         serving, size = cost.scenario.serving, cost.layout.block_size
         kept_bytes = cost.layout.extent_bytes(0, tokens // size * size)
         there = {"keep": True, "swap": serving.host_kv_capacity > 0, "disk": serving.disk_kv_capacity > 0}
-        late_s = iteration_s(cost, session, tokens) / 2
-        stays = {
-            name: _until_noticed(prices.stay(TIERS[name], tokens, kept_bytes), late_s)
-            for name, has in there.items() if has
-        }  # fmt: skip
+        stays = {name: prices.stay(TIERS[name], tokens, kept_bytes) for name, has in there.items() if has}
         again_usd, usd_per_s = prices.recompute_usd(0, tokens, session.asked_tokens), replica_usd_per_s(cost.scenario)
         return cls(tokens, kept_bytes, stays, again_usd / usd_per_s if usd_per_s else 0.0, again_usd)
 
@@ -121,11 +116,6 @@ class Held:
         if near not in self.stays or far not in self.stays:
             return None
         return _crossing_s(self.stays[near], self.stays[far], return_ratio)
-
-
-def _until_noticed(stay: Stay, late_s: float) -> Stay:
-    """The stay with so much more time for each copy that it has."""
-    return replace(stay, **{name: at + late_s for name in ("out_s", "back_s") if (at := getattr(stay, name))})
 
 
 def _crossing_s(near: Stay, far: Stay, return_ratio: float) -> float | None:

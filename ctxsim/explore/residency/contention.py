@@ -45,7 +45,7 @@ MOST_USERS = 5_000
 MORE_USERS = 2
 """More than can be thinking and served at once, so that a newcomer waits."""
 
-LEAST_CYCLES, LEAST_SESSIONS, MOST_SESSIONS = 4, 100, 4_000
+LEAST_CYCLES, LEAST_SESSIONS, MOST_SESSIONS = 4, 100, 2_000
 """Counted: the fewest cycles and sessions, but where that were more than the most sessions only as many cycles as have
 no more, and one at least."""
 

@@ -20,8 +20,7 @@ class Formula:
 
 SYMBOLS = (
     "p: chance that the user comes back; H, h, d: price of this KV in HBM (its share of the pool x the replica's "
-    "price), host memory and on disk; out, back: its copies, until the iteration in which they end is over; "
-    "c = out + p x back; R: price of computing it again"
+    "price), host memory and on disk; out, back: its copies; c = out + p x back; R: price of computing it again"
 )
 
 
