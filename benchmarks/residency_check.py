@@ -40,9 +40,9 @@ CASES = (
     *(Case("Yi-34B-200K on two A100", seed, 20, {}) for seed in (2, 3)),
     Case("Llama-3.1-70B on four H100", 2, 12, H100),
     Case("Yi-34B-200K on two A100, host memory ten times as dear", 2, 12, DEAR),
-    *(Case("Yi-34B-200K on two A100", seed, 20, {}) for seed in (0, 1, 4, 5)),
+    *(Case("Yi-34B-200K on two A100", seed, 20, {}) for seed in (0, 1)),
 )
-"""The running example at six seeds, and other machines and prices."""
+"""The running example at several seeds, and other machines and prices."""
 
 HEADER = ("context", "idle, s", "map", "second / first", "keep, USD", "swap, USD", "recompute, USD", "same",
           "found / map", "late, s", "iteration, s", "sessions")  # fmt: skip
