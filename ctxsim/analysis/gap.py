@@ -78,8 +78,9 @@ def typical_gap(cost: CostModel, session: TypicalSession) -> Gap | None:
     prices = GapPrices(cost.scenario, cost)
     tokens, size = session.known_tokens, cost.layout.block_size
     kept_bytes = cost.layout.extent_bytes(0, tokens // size * size)
-    ways = prices.ways(tokens, kept_bytes, session.think_s)
+    question = session.asked_tokens
+    ways = prices.ways(tokens, kept_bytes, session.think_s, question)
     copies_s = None if ways.swap_usd is None else prices.stay(HOST, tokens, kept_bytes).copies_s()
     hbm_usd_per_s, host_usd_per_s = (prices.hold_usd(tier, kept_bytes, 1.0) for tier in (HBM, HOST))
-    until_s = {name: prices.kept_until_s(tier, tokens, kept_bytes) for tier, name in enumerate(TIERS)}
+    until_s = {name: prices.kept_until_s(tier, tokens, kept_bytes, question) for tier, name in enumerate(TIERS)}
     return Gap(tokens, kept_bytes, session.think_s, ways, hbm_usd_per_s, host_usd_per_s, copies_s, until_s)

@@ -37,6 +37,11 @@ class TypicalSession:
         """Context whose KV has been computed when the first gap begins: that of an answer's last token is not."""
         return self.document_tokens + self.question_tokens + max(self.answer_tokens - 1, 0)
 
+    @property
+    def asked_tokens(self) -> int:
+        """Of a later prompt, what is computed in any case: the question, and the last token of the answer before."""
+        return self.question_tokens + min(self.answer_tokens, 1)
+
 
 def typical_session(scenario: Scenario) -> TypicalSession:
     """The session that the closed form prices; of a trace, the mean request at its mean rate."""

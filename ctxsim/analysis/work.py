@@ -142,7 +142,7 @@ def _gap(a: Analysis) -> list[str]:
     recompute_s = ways.recompute_usd / (replica_usd_per_s(a.scenario) or 1)
     lines = [
         f"gap.hold_usd = {pool} x {replica} x {gap.idle_s:.6g} s = {ways.hold_usd:.6g} USD",
-        f"gap.recompute_usd = {replica} x {recompute_s:.6g} s for {gap.tokens:,} tokens in chunks = "
+        f"gap.recompute_usd = {replica} x {recompute_s:.6g} s that {gap.tokens:,} tokens add to a prompt = "
         f"{ways.recompute_usd:.6g} USD",
     ]
     if gap.copies_s is not None:

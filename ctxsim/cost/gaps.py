@@ -97,12 +97,22 @@ class GapPrices:
         self._can_swap = serving.host_kv_capacity > 0
         self._inclusive = serving.host_tier == "inclusive"
 
-    def recompute_usd(self, past_tokens: int, new_tokens: int) -> float:
-        """The whole replica, while ``new_tokens`` are computed after ``past_tokens`` that are there."""
+    def recompute_usd(self, past_tokens: int, new_tokens: int, question_tokens: int = 0) -> float:
+        """The whole replica, for as long as ``new_tokens`` after ``past_tokens`` that are there make a prompt longer.
+
+        The prompt's last ``question_tokens`` are computed in any case, in one iteration with the last that are computed
+        again where they fit: seconds(past, new + question) - seconds(past + new, question), with none of them
+        seconds(past, new). So a few tokens more beside a question cost next to nothing, and not a read of all weights.
+        """
+        seconds = self._seconds(past_tokens, new_tokens + question_tokens)
+        if question_tokens:
+            seconds -= self._seconds(past_tokens + new_tokens, question_tokens)
+        return self._usd_per_s * max(0.0, seconds)
+
+    def _seconds(self, past_tokens: int, new_tokens: int) -> float:
+        """While ``new_tokens`` are computed after ``past_tokens``, alone."""
         seconds = self._alone_s.get((past_tokens, new_tokens))
-        if seconds is None:
-            seconds = self._compute_s(past_tokens, new_tokens)
-        return self._usd_per_s * seconds
+        return self._compute_s(past_tokens, new_tokens) if seconds is None else seconds
 
     def _compute_s(self, past_tokens: int, new_tokens: int) -> float:
         """Worked out, and remembered: users of equal lengths ask for the same few again and again."""
@@ -138,15 +148,15 @@ class GapPrices:
         out_s = 0.0 if self._inclusive else self.copy_s(HBM, HOST, kept_bytes, tokens)
         return Stay(hbm_usd_per_s, usd_per_s, out_s, self.copy_s(tier, HBM, kept_bytes, tokens))
 
-    def kept_until_s(self, tier: int, tokens: int, kept_bytes: float) -> float:
+    def kept_until_s(self, tier: int, tokens: int, kept_bytes: float, question_tokens: int = 0) -> float:
         """The gap up to which it costs less to keep KV in a tier than to compute it again (see Stay.until_s)."""
-        return self.stay(tier, tokens, kept_bytes).until_s(self.recompute_usd(0, tokens))
+        return self.stay(tier, tokens, kept_bytes).until_s(self.recompute_usd(0, tokens, question_tokens))
 
-    def ways(self, tokens: int, kept_bytes: float, gap_s: float) -> Ways:
-        """The cost of a gap: ``tokens`` of context, ``kept_bytes`` of whole blocks.
+    def ways(self, tokens: int, kept_bytes: float, gap_s: float, question_tokens: int = 0) -> Ways:
+        """The cost of a gap: ``tokens`` of context, ``kept_bytes`` of whole blocks, before a question of so many.
 
         hold: in HBM for the gap. swap: in HBM while it is copied, in host memory for the rest. recompute: all tokens.
         """
         hold_usd = self.stay(HBM, tokens, kept_bytes).usd(gap_s)
         swap_usd = self.stay(HOST, tokens, kept_bytes).usd(gap_s) if self._can_swap else None
-        return Ways(hold_usd, swap_usd, self.recompute_usd(0, tokens))
+        return Ways(hold_usd, swap_usd, self.recompute_usd(0, tokens, question_tokens))

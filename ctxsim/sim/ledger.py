@@ -190,10 +190,11 @@ class Ledger:
         found = request.computed_tokens
         if not known or request.preemptions:
             return
-        self.costs.recompute_usd += self._prices.recompute_usd(found, max(0, known - found))
+        question = request.prompt_tokens - known
+        self.costs.recompute_usd += self._prices.recompute_usd(found, max(0, known - found), question)
         if request.gap_s is not None:
             self.costs.gaps += 1
-            self.costs.bound_usd += self._prices.ways(known, kept_bytes, request.gap_s).least_usd
+            self.costs.bound_usd += self._prices.ways(known, kept_bytes, request.gap_s, question).least_usd
 
     def close(self) -> GapCosts:
         """The costs up to now."""

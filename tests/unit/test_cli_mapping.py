@@ -18,10 +18,10 @@ def test_residency_prints_the_boundaries_with_their_numbers() -> None:
     outcome = ctxsim("residency", NAME, "--hardware", "a100-80gb-sxm,a100-40gb-sxm", *SHORT)
     assert (outcome.code, outcome.err) == (0, "")
     for line in (
-        "A gap of 60 s at 50,349 tokens: swap (keep 0.0166 USD, swap 0.0009279 USD, recompute 0.01751 USD)",
+        "A gap of 60 s at 50,349 tokens: swap (keep 0.0166 USD, swap 0.0009279 USD, recompute 0.0175 USD)",
         "keep costs less than swap while idle <       out + p back = 392.7 ms + 1 x 392.7 ms = 785.4 ms",
-        "  1,800 s            83,936",
-        "2 x a100-80gb-sxm    6.86   785.4 ms       1,442 s        63.3 s      9.19 s",
+        "  1,800 s            83,872",
+        "2 x a100-80gb-sxm    6.86   785.4 ms       1,441 s       63.26 s     9.184 s",
         "2 x a100-40gb-sxm: one session needs 12.29 GB of KV cache",
     ):
         assert line in outcome.out

@@ -16,6 +16,8 @@ from ctxsim.sim.quotes import ReplicaQuotes
 USD_PER_S = 3.6 / 3600
 GIB_USD_PER_S = 0.004 / 3600 / 2**30
 TOKENS = 50_249
+ASKED_TOKENS = 1
+"""Without a question the last token of the answer before it is all that a prompt computes in any case."""
 KEPT_BYTES = 245_760.0 * (TOKENS // 16 * 16)
 POOL_BYTES = 80 * 2**30 - 68e9
 PRICES = {
@@ -43,6 +45,20 @@ def test_computing_again_costs_the_whole_replica_for_as_long_as_it_takes() -> No
     cost = CostModel(scenario(**PRICES))
     chunks = [(min(2048, TOKENS - past), past) for past in range(0, TOKENS, 2048)]
     assert found == pytest.approx(USD_PER_S * sum(cost.pass_s(cost.batch(n, past)) for n, past in chunks), rel=1e-12)
+
+
+def test_what_is_computed_again_beside_a_question_costs_what_it_adds() -> None:
+    """Chunks of 2,048: whole ones come before the question, and cost what they cost alone. The 9 tokens of part of a
+    block share the question's iteration: alone they would read all weights (68 GB at 2,039 GB/s), beside its 20 tokens
+    they read nothing but the context once less, and 29 tokens compute for less time than reading takes."""
+    found = prices()
+    assert found.recompute_usd(0, 4096, 2048) == pytest.approx(found.recompute_usd(0, 4096), rel=1e-12)
+    alone_usd = found.recompute_usd(50_240, 9)
+    assert alone_usd > USD_PER_S * 68e9 / 2.04e12
+    assert 0.0 <= found.recompute_usd(50_240, 9, 20) < 1e-3 * alone_usd
+    # The prompt is one of 2,058 tokens, an iteration more than the question's.
+    both_usd, asked_usd = found.recompute_usd(0, 2058), found.recompute_usd(2048, 10)
+    assert found.recompute_usd(0, 2048, 10) == pytest.approx(both_usd - asked_usd, rel=1e-12)
 
 
 @pytest.mark.parametrize(("tier", "copies"), [("exclusive", 2), ("inclusive", 1)])
@@ -91,7 +107,7 @@ def test_the_least_of_the_ways(ways: Ways, least: str, usd: float) -> None:
 def test_analyze_shows_the_same_gap_and_where_each_way_begins_to_pay() -> None:
     served = scenario(**PRICES)
     gap = analyze(served).keys["gap"]
-    ways = GapPrices(served, CostModel(served)).ways(TOKENS, KEPT_BYTES, 60.0)
+    ways = GapPrices(served, CostModel(served)).ways(TOKENS, KEPT_BYTES, 60.0, ASKED_TOKENS)
     assert (gap["tokens"], gap["kept_bytes"], gap["idle_s"], gap["least"]) == (TOKENS, KEPT_BYTES, 60, "swap")
     assert (gap["hold_usd"], gap["swap_usd"], gap["recompute_usd"]) == (
         ways.hold_usd,
@@ -145,8 +161,8 @@ def test_analyze_tells_how_long_to_keep_what_where() -> None:
     gap = analyze(scenario(**PRICES)).keys["gap"]
     assert gap["kept_until_s"] == {
         "hbm": gap["break_even_idle_s"]["swap"],
-        "host": found.kept_until_s(HOST, TOKENS, KEPT_BYTES),
-        "disk": found.kept_until_s(DISK, TOKENS, KEPT_BYTES),
+        "host": found.kept_until_s(HOST, TOKENS, KEPT_BYTES, ASKED_TOKENS),
+        "disk": found.kept_until_s(DISK, TOKENS, KEPT_BYTES, ASKED_TOKENS),
     }
     nowhere = analyze(scenario(**PRICES, serving__host_kv_capacity="0 B")).keys["gap"]
     assert nowhere["kept_until_s"]["hbm"] == nowhere["break_even_idle_s"]["recompute"]

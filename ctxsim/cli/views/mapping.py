@@ -11,7 +11,8 @@ from ctxsim.cli.views.tables import grid, heading, labelled, paragraph
 from ctxsim.explore.cliff import Cliff, CliffPoint
 from ctxsim.explore.residency import Limits, MachineLimits, ResidencyMap
 from ctxsim.explore.residency.answer import ResidencyAnswer
-from ctxsim.explore.residency.check import POLICIES, Checked
+from ctxsim.explore.residency.check import Checked
+from ctxsim.explore.residency.contention import POLICIES
 from ctxsim.explore.residency.formulas import SYMBOLS
 from ctxsim.human import human
 from ctxsim.spec.scenario import Scenario
@@ -114,11 +115,14 @@ def _limits_cells(one: MachineLimits) -> tuple[str, ...]:
 def _check_view(points: Sequence[Checked]) -> Iterator[RenderableType]:
     """Every simulated point: the map's choice, and what sessions' gaps and whole sessions cost under each policy."""
     agreed, bills = sum(one.agrees for one in points), sum(one.bill_agrees for one in points)
-    yield heading(f"Simulated: of {len(points)} points {agreed} agree by what a session's gaps cost (USD, ledger)")
+    yield heading(f"Simulated: of {len(points)} points {agreed} agree by what a session's gaps cost (USD)")
     yield _checked_grid(points, "gaps_usd", "agrees", "cheapest")
     yield heading(f"Simulated: of {len(points)} points {bills} agree by what a whole session costs (USD)")
     yield _checked_grid(points, "session_usd", "bill_agrees", "cheapest_bill")
-    yield paragraph("same: the map's choice is the cheapest of the three, or within 3 % of it, else which is")
+    yield paragraph(
+        "same: the map's choice is the cheapest of the three, or within 3 % of it, else which is; gaps at the ledger's "
+        "prices, from when a turn ends until its user is back; newcomers always wait, and returning turns go first"
+    )
 
 
 def _checked_grid(points: Sequence[Checked], dollars: str, agrees: str, cheapest: str) -> RenderableType:

@@ -1,8 +1,10 @@
 """One idle session's KV: what each choice costs, which costs least, and at which idle time that changes.
 
 The prices are those of cost.gaps, which ``analyze``'s gap, the policies and the ledger of a simulation ask too. Nothing
-else is on the replica or its links. ``return_ratio`` is the chance that the user comes back: KV is kept for the idle
-time either way, but copied back, or computed again, for those who do.
+else is on the replica or its links: where there is, an engine notices only between iterations that a copy has ended, so
+that gaps not much longer than both copies and an iteration are better kept than the map says. ``return_ratio`` is the
+chance that the user comes back: KV is kept for the idle time either way, but copied back, or computed again, for those
+who do.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from ctxsim.cost import CostModel
+from ctxsim.analysis.session import TypicalSession
+from ctxsim.cost import CostModel, replica_usd_per_s
 from ctxsim.cost.gaps import GapPrices, Stay
 from ctxsim.cost.topology import DISK, HBM, HOST
 
@@ -56,13 +59,13 @@ class Held:
     recompute_usd: float
 
     @classmethod
-    def of(cls, cost: CostModel, prices: GapPrices, usd_per_s: float, tokens: int) -> Held:
-        """The whole blocks of a context; usd_per_s: of the replica."""
+    def of(cls, cost: CostModel, prices: GapPrices, session: TypicalSession, tokens: int) -> Held:
+        """The whole blocks of a context, before a question as those of the scenario's session."""
         serving, size = cost.scenario.serving, cost.layout.block_size
         kept_bytes = cost.layout.extent_bytes(0, tokens // size * size)
         there = {"keep": True, "swap": serving.host_kv_capacity > 0, "disk": serving.disk_kv_capacity > 0}
         stays = {name: prices.stay(TIERS[name], tokens, kept_bytes) for name, has in there.items() if has}
-        again_usd = prices.recompute_usd(0, tokens)
+        again_usd, usd_per_s = prices.recompute_usd(0, tokens, session.asked_tokens), replica_usd_per_s(cost.scenario)
         return cls(tokens, kept_bytes, stays, again_usd / usd_per_s if usd_per_s else 0.0, again_usd)
 
     def usd(self, idle_s: float, return_ratio: float = 1.0) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.analysis.session import typical_session
+from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.explore.residency.choices import Held
 from ctxsim.spec.scenario import Scenario
@@ -16,7 +17,7 @@ class Crossing:
     """At an idle time, swap costs less than recompute from ``swap_from_tokens`` on, up to the longest looked at.
 
     None: at no context. The shortest context looked at: at every one. Below, recompute costs less, down to
-    ``recompute_from_tokens`` where there is such an end: the shortest prompts cost a read of all weights.
+    ``recompute_from_tokens`` where there is such an end: a few tokens more may make a prompt read most experts.
     """
 
     idle_s: float
@@ -28,7 +29,7 @@ class Crossing:
 def crossings(scenario: Scenario, contexts: Sequence[int], idles_s: Sequence[float]) -> Iterator[Crossing]:
     """The last crossing at each idle time, to a block; nothing where there is no host memory to swap to."""
     cost = CostModel(scenario)
-    prices, usd_per_s = GapPrices(scenario, cost), replica_usd_per_s(scenario)
+    prices, session = GapPrices(scenario, cost), typical_session(scenario)
     if not scenario.serving.host_kv_capacity:
         return
     # Of part of a block nothing is kept, but all of it is computed again: between whole blocks prices jump.
@@ -37,7 +38,7 @@ def crossings(scenario: Scenario, contexts: Sequence[int], idles_s: Sequence[flo
     for idle_s in idles_s:
 
         def swaps(block: int, idle_s: float = idle_s) -> bool:
-            usd = Held.of(cost, prices, usd_per_s, block * size).usd(idle_s)
+            usd = Held.of(cost, prices, session, block * size).usd(idle_s)
             return usd["swap"] <= usd["recompute"]
 
         start, away = _turns(blocks, swaps)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ctxsim.analysis.analyze import infeasible_reason
 from ctxsim.analysis.session import typical_session
-from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.errors import Fault, InfeasibleError, SpecError
 from ctxsim.explore.factors import HARDWARE
@@ -118,8 +118,8 @@ def residency_map(
 def held_at(scenario: Scenario, contexts: Sequence[int]) -> list[Held]:
     """The KV of each context on a replica of the scenario."""
     cost = CostModel(scenario)
-    prices, usd_per_s = GapPrices(scenario, cost), replica_usd_per_s(scenario)
-    return [Held.of(cost, prices, usd_per_s, tokens) for tokens in contexts]
+    prices, session = GapPrices(scenario, cost), typical_session(scenario)
+    return [Held.of(cost, prices, session, tokens) for tokens in contexts]
 
 
 def _panel(scenario: Scenario, contexts: Sequence[int], link: float, price: float, return_ratio: float) -> Panel:

@@ -1,17 +1,21 @@
-"""Points of a residency map that simulations can be asked about, drawn by a seed."""
+"""Points of a residency map that simulations can be asked about, drawn by a seed.
+
+Where many users are needed for HBM to be wanted at all times (short contexts, long gaps), there are none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from random import Random
 
 from ctxsim.analysis.session import TypicalSession, typical_session
-from ctxsim.cost import CostModel, replica_usd_per_s
+from ctxsim.cost import CostModel
 from ctxsim.cost.gaps import GapPrices
 from ctxsim.errors import Fault, SpecError
 from ctxsim.explore.residency.choices import Held
+from ctxsim.explore.residency.contention import can_be_simulated
 from ctxsim.explore.residency.map import ResidencyMap
 from ctxsim.spec.scenario import Scenario
 from ctxsim.spec.workload import Sessions
@@ -59,20 +63,24 @@ def contended_base(scenario: Scenario) -> Scenario:
 
 
 def sample(mapped: ResidencyMap, base: Scenario, points: int, seed: int) -> list[Point]:
-    """Points drawn evenly by the logarithms of context and idle time; of each choice the first drawn, in turn."""
+    """Points drawn evenly by the logarithms of context and idle time; of each choice the first drawn that can be
+    simulated, in turn."""
     low, high = _contexts(mapped, base)
     idle_low_s, idle_high_s = mapped.idles_s[0], min(mapped.idles_s[-1], LONGEST_IDLE_S)
     cost, session, random = CostModel(base), typical_session(base), Random(seed)
-    prices, usd_per_s = GapPrices(base, cost), replica_usd_per_s(base)
+    prices = GapPrices(base, cost)
     by_choice: dict[str, list[Point]] = {}
     for _ in range(DRAWS * points):
         tokens = round(low * (high / low) ** random.random())
         idle_s = idle_low_s * (idle_high_s / idle_low_s) ** random.random()
-        held = [Held.of(cost, prices, usd_per_s, known) for known in _known(session, tokens)]
+        held = [Held.of(cost, prices, session, known) for known in _known(session, tokens)]
         gaps = [one.usd(idle_s) for one in held]
         point = Point(tokens, idle_s, {name: sum(gap[name] for gap in gaps) for name in gaps[0]})
         by_choice.setdefault(point.choice, []).append(point)
-    return list(islice(_in_turn(list(by_choice.values())), points))
+    fit = [
+        (one for one in drawn if can_be_simulated(base, one.context_tokens, one.idle_s)) for drawn in by_choice.values()
+    ]
+    return list(islice(_in_turn(fit), points))
 
 
 def _known(session: TypicalSession, tokens: int) -> Iterator[int]:
@@ -99,7 +107,7 @@ def _contexts(mapped: ResidencyMap, base: Scenario) -> tuple[int, int]:
     return low, high
 
 
-def _in_turn(groups: Sequence[Sequence[Point]]) -> Iterator[Point]:
+def _in_turn(groups: Sequence[Iterator[Point]]) -> Iterator[Point]:
     """One of each group, as long as there are any."""
-    for place in range(max(map(len, groups))):
-        yield from (group[place] for group in groups if place < len(group))
+    for row in zip_longest(*groups):
+        yield from (point for point in row if point is not None)
