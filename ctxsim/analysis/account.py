@@ -136,7 +136,9 @@ def pool_share(cost: CostModel, kept_bytes: float) -> float:
     return min(1.0, kept_bytes / pool_bytes) if pool_bytes > 0 else 1.0
 
 
-def way_across(cost: CostModel, prices: GapPrices, tokens: int, kept_bytes: float, think_s: float) -> str:
+def way_across(
+    cost: CostModel, prices: GapPrices, tokens: int, kept_bytes: float, session: TypicalSession
+) -> str:  # fmt: skip
     """What the policy does with KV that nobody uses, where others want its room: hold, swap or recompute."""
     serving = cost.scenario.serving
     if not serving.enable_prefix_caching:
@@ -145,7 +147,7 @@ def way_across(cost: CostModel, prices: GapPrices, tokens: int, kept_bytes: floa
         return {"keep": "hold", "recompute": "recompute"}[serving.residency]
     if serving.residency == "swap" or cost.memory.kv_capacity_bytes <= 0:
         return "swap" if serving.host_kv_capacity else "recompute"
-    return prices.ways(tokens, kept_bytes, think_s).least
+    return prices.ways(tokens, kept_bytes, session.think_s, session.asked_tokens).least
 
 
 def _gaps(cost: CostModel, session: TypicalSession, counted: Counted, times: CountedTimes) -> _Gaps:
@@ -155,7 +157,7 @@ def _gaps(cost: CostModel, session: TypicalSession, counted: Counted, times: Cou
     for tokens, kept_bytes in gap_contexts(cost, session):
         if not counted.kv_bytes and scenario.serving.enable_prefix_caching:
             break
-        way = way_across(cost, prices, tokens, kept_bytes, think_s)
+        way = way_across(cost, prices, tokens, kept_bytes, session)
         if way == "hold":
             total.held_s += pool_share(cost, kept_bytes) * think_s
         elif way == "swap":
@@ -164,5 +166,11 @@ def _gaps(cost: CostModel, session: TypicalSession, counted: Counted, times: Cou
             total.link_s += kept_bytes / swap_bytes_per_s(scenario, session.rounds - 1)
             total.host_usd += prices.hold_usd(HOST, kept_bytes, max(0.0, think_s - copies_s))
         else:
-            total.again_s += times.alone_s(tokens, 0, scenario.serving.max_num_batched_tokens)
+            total.again_s += _again_s(session, tokens, times, scenario.serving.max_num_batched_tokens)
     return total
+
+
+def _again_s(session: TypicalSession, tokens: int, times: CountedTimes, per_iteration: int) -> float:
+    """Seconds by which computing a context again makes the next prompt longer (see GapPrices.recompute_usd)."""
+    asked = session.asked_tokens
+    return max(0.0, times.alone_s(tokens + asked, 0, per_iteration) - times.alone_s(asked, tokens, per_iteration))

@@ -134,6 +134,10 @@ def validate(
     engine: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="With a scenario: predict it, then serve it on cuda or cpu.")
     ] = None,
+    refresh: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --engine: the calibration's own measurements, some timed again first."),
+    ] = None,
     data: DataOption = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write pages and tables there.")
@@ -155,7 +159,7 @@ def validate(
     folder of outside data hold, each left out of the fit that predicts it.
     """
     if scenario is not None and engine is not None and against is None:
-        return _engine_checked(scenario, overrides_of(settings), engine, out, as_json)
+        return _engine_checked(scenario, overrides_of(settings), engine, out, refresh, as_json)
     if (scenario is None) != (against is None):
         message = "expected a scenario and --against FILE (or --engine DEVICE) together, or neither; give both"
         raise SpecError(Fault("", None, None, "validate", message))
@@ -193,7 +197,9 @@ def _served(
     return Answer("measure", result, lambda: [f"{result['requests']} requests served; written to {out}"], as_json)
 
 
-def _engine_checked(name: str, overrides: dict[str, object], device: str, out: Path | None, as_json: bool) -> Answer:
+def _engine_checked(
+    name: str, overrides: dict[str, object], device: str, out: Path | None, refresh: Path | None, as_json: bool
+) -> Answer:
     """Predicts, writes the prediction, serves, compares, writes the report."""
     if out is None:
         message = "expected a folder for prediction and report, found none; give -o"
@@ -203,7 +209,7 @@ def _engine_checked(name: str, overrides: dict[str, object], device: str, out: P
     from ctxsim.spec.scenario import load_scenario
 
     scenario = load_scenario(name, overrides)
-    table, report = check_engine(scenario, device, out, " ".join(["ctxsim", *sys.argv[1:]]))
+    table, report = check_engine(scenario, device, out, " ".join(["ctxsim", *sys.argv[1:]]), refresh)
     result = {"quantities": table.to_dict("records"), "pages": [str(path) for path in report]}
 
     def text() -> Any:

@@ -12,6 +12,8 @@ import pandas as pd
 from ctxsim.api.calls import simulate
 from ctxsim.api.parquet import write_table
 from ctxsim.api.storage import load_result
+from ctxsim.measure.devices import device_of
+from ctxsim.measure.refresh import Speeds, speeds
 from ctxsim.measure.served import Served
 from ctxsim.measure.serving import serve
 from ctxsim.spec.scenario import Scenario
@@ -22,11 +24,17 @@ PREDICTED, SERVED = "predicted", "served"
 """Folders of the tables, below the report's."""
 
 
-def check_engine(scenario: Scenario, device: str, folder: Path, command: str) -> tuple[pd.DataFrame, list[Path]]:
+def check_engine(
+    scenario: Scenario, device: str, folder: Path, command: str, refresh: Path | None = None
+) -> tuple[pd.DataFrame, list[Path]]:
     """The table of errors (validate.served), and where the report lies: engine.md, engine.html and engine.json.
 
-    The prediction is on disk, flushed, before the engine is made. Raises what a simulation and the engine raise.
+    The prediction is on disk, flushed, before the engine is made. refresh: own measurements of the calibration; some
+    of their points are timed again first, and the prediction is of the machine as it is then (measure.refresh).
+    Raises what a simulation and the engine raise.
     """
+    before = None if refresh is None else _speeds(refresh, device, scenario)
+    scenario = scenario if before is None else before.of(scenario)
     predict(scenario, folder / PREDICTED)
     predicted_at = datetime.now(UTC)
     served = serve(scenario, device)
@@ -34,7 +42,22 @@ def check_engine(scenario: Scenario, device: str, folder: Path, command: str) ->
     prediction = load_result(folder / PREDICTED)
     measured = {name: served.tables[name].table().frame() for name in ("requests", "transfers")}
     table = served_errors(measured, {"requests": prediction.requests, "transfers": prediction.transfers})
-    return table, _report(folder, table, served, _words(served, predicted_at, command))
+    words = _words(served, predicted_at, command)
+    if refresh is not None:
+        words += f" {_drift(before, _speeds(refresh, device, scenario))}"
+    return table, _report(folder, table, served, words)
+
+
+def _speeds(refresh: Path, device: str, scenario: Scenario) -> Speeds:
+    return speeds(refresh, device_of(device), scenario.serving.weight_dtype)
+
+
+def _drift(before: Speeds | None, after: Speeds) -> str:
+    """How fast the machine was."""
+    return (
+        f"Before the prediction some points of the calibration were timed again; their times, over those that it was "
+        f"made from, scale the prediction: {before}. The same after the run, for comparison: {after}."
+    )
 
 
 def predict(scenario: Scenario, folder: Path) -> None:

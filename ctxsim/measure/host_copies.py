@@ -2,10 +2,6 @@
 
 Threads that multiply keep their cores for a while when they are done, and a copy that comes right after a product, or
 while products go on, is not as fast as one after another copy. Each run is the only copy, as a session's is.
-
-Products beside a copy have several rows, as most passes that sessions are moved beside: of 32 MiB on two cores, copies
-went at 17 to 18 GB/s beside them, at 15 to 18 beside whole passes of 1 to 8 sequences or of a chunk of 512 tokens, and
-at 9 to 12 beside products of one row and nothing else, which read weights as fast as memory gives them.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from ctxsim.measure.devices import Device
 from ctxsim.measure.plain_copy import copy_plain
 from ctxsim.measure.plan import LEAST_RUNS
 from ctxsim.measure.points import Point
-from ctxsim.measure.products import MOST_ROWS, Products
+from ctxsim.measure.products import Products
 from ctxsim.measure.rotation import rotation
 from ctxsim.measure.timing import Timing, timing_of
 
@@ -32,7 +28,7 @@ def timing(point: Point, device: Device) -> Timing:
     """The time of one copy by a thread, after a product or (beside) among them."""
     ends = (device.torch, device.torch)
     sets = cycle(piece_sets(point, ends, rotation(point.touched_bytes, device.cache_bytes)))
-    products = Products(device, MOST_ROWS if point.beside == "gemm" else 1)
+    products = Products(device)
     with ThreadPoolExecutor(1) as thread:
         samples = [_one_s(thread, next(sets), products, point.beside == "gemm") for _ in range(RUNS + 1)]
     return timing_of(samples[1:])

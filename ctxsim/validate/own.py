@@ -32,10 +32,11 @@ def own_kernel_checks(folder: Path, spread: Spread) -> list[Section]:
 
 
 def engine_checks(folder: Path, spread: Spread) -> list[Section]:
-    """The runs of the engine that were reported, as one table."""
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(RUNS))]
-    rows = [{"scenario": report["scenario"], **row} for report in reports for row in report["quantities"]]
-    words = " ".join([ENGINE, *(report["words"] for report in reports)])
+    """The runs of the engine that were reported, as one table; a scenario may have been served more than once."""
+    reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(RUNS))}
+    said = [(run, one["scenario"], row) for run, one in reports.items() for row in one["quantities"]]
+    rows = [{"run": run, "scenario": scenario, **row} for run, scenario, row in said]
+    words = " ".join([ENGINE, *(f"{run}: {one['words']}" for run, one in reports.items())])
     return [Section("The torch engine", words, pd.DataFrame(rows), _targets(rows))] if rows else []
 
 
@@ -50,9 +51,7 @@ def _file_sections(path: Path) -> list[Section]:
 def _targets(rows: list[dict[str, Any]]) -> tuple[Target, ...]:
     limits = {"mean": MEAN_TARGET, "p90": P90_TARGET}
     return tuple(
-        at_most(
-            f"{row['scenario']} by the engine: {label} of {row['quantity']}", abs(row[f"{label}_error_ratio"]), limit
-        )
+        at_most(f"{row['run']}: {label} of {row['quantity']}", abs(row[f"{label}_error_ratio"]), limit)
         for row in rows
         if row["quantity"] in JUDGED
         for label, limit in limits.items()

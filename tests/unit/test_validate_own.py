@@ -22,13 +22,13 @@ def test_every_run_is_a_row_and_its_latencies_have_targets(tmp_path):
     report(tmp_path, "second", 0.081)
     (section,) = engine_checks(tmp_path, serially)
     assert list(section.table["scenario"]) == ["first", "first", "second", "second"]
-    assert "words of first. words of second." in section.words
+    assert "engine-first: words of first. engine-second: words of second." in section.words
     found = {target.what: (target.found, target.met) for target in section.targets}
     assert found == {
-        "first by the engine: mean of ttft_s": ("7.9 %", True),
-        "first by the engine: p90 of ttft_s": ("10.0 %", True),
-        "second by the engine: mean of ttft_s": ("8.1 %", False),
-        "second by the engine: p90 of ttft_s": ("10.0 %", True),
+        "engine-first: mean of ttft_s": ("7.9 %", True),
+        "engine-first: p90 of ttft_s": ("10.0 %", True),
+        "engine-second: mean of ttft_s": ("8.1 %", False),
+        "engine-second: p90 of ttft_s": ("10.0 %", True),
     }
 
 

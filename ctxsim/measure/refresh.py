@@ -1,0 +1,100 @@
+"""How fast a machine is now beside its own measurements: some of their points are timed again.
+
+Virtual machines are a tenth and more faster or slower within minutes, as others use the same processor and memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ctxsim.errors import Fault, SpecError
+from ctxsim.measure.devices import Device
+from ctxsim.measure.gemm import wake
+from ctxsim.measure.points import Point
+from ctxsim.measure.run import timed
+from ctxsim.records.measured import read
+from ctxsim.spec.scenario import Scenario
+from ctxsim.units import parse
+
+POINTS = 12
+"""Of each family and way of copying, the shortest to the longest."""
+
+LEAST_S, MOST_S = parse("20 us", "seconds"), parse("50 ms", "seconds")
+"""Shorter calls are mostly launches, and longer ones take long."""
+
+LIMIT_S = parse("100 ms", "seconds")
+"""For each point."""
+
+ON_CPU = {"gemm": "packed_gemm", "decode_attention": "serial_decode", "prefill_attention": "masked_prefill"}
+"""What families of measurements are called in a CPU's calibration."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """By family of the calibration: the median of seconds now over seconds as they were measured."""
+
+    ratios: Mapping[str, float]
+
+    def of(self, scenario: Scenario) -> Scenario:
+        """The scenario on the machine as it is now; raises SpecError at fidelity peak."""
+        if scenario.calibration is None:
+            message = "expected fidelity calibrated to refresh its times, found peak; write fidelity: calibrated"
+            raise SpecError(Fault(scenario.path, None, None, "fidelity", message))
+        calibration = scenario.calibration
+        for family, ratio in self.ratios.items():
+            calibration = calibration.scaled(family, ratio)
+        return replace(scenario, calibration=calibration)
+
+    def __str__(self) -> str:
+        """The ratios in a sentence's part."""
+        return ", ".join(f"{family} {ratio:.2f}" for family, ratio in self.ratios.items())
+
+
+def speeds(path: Path, device: Device, dtype: str) -> Speeds:
+    """Those of a file of measurements, of its points in that format; raises what ``read`` raises."""
+    rows, _ = read(path)
+    wake(device)
+    names = ON_CPU if device.kind == "cpu" else {}
+    with torch.inference_mode():
+        found = {names.get(family, family): _ratios(some, device) for family, some in _chosen(rows, dtype).items()}
+    return Speeds({family: float(np.median(ratios)) for family, ratios in found.items() if ratios})
+
+
+def _chosen(rows: pd.DataFrame, dtype: str) -> dict[str, pd.DataFrame]:
+    """Points by family, spread evenly over their times."""
+    within = rows["seconds"].between(LEAST_S, MOST_S) & rows["dtype"].isin([dtype, ""])
+    return {
+        str(family): pd.concat([_spread(some) for _, some in found.groupby("beside")])
+        for family, found in rows[within].sort_values("seconds", kind="stable").groupby("family")
+        if family not in ("launch", "all_reduce")
+    }
+
+
+def _spread(rows: pd.DataFrame) -> pd.DataFrame:
+    places = np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))
+    return rows.iloc[places]
+
+
+def _ratios(rows: pd.DataFrame, device: Device) -> list[float]:
+    """Seconds now over seconds then, of the points that can be timed."""
+    found = []
+    for row in rows.to_dict("records"):
+        point = point_of({str(name): value for name, value in row.items()})
+        # As when it was measured, a point that fails (no memory, too much noise to tell) is left out.
+        with suppress(RuntimeError, TypeError, MemoryError):
+            found.append(timed(point, device, LIMIT_S).seconds / row["seconds"])
+    return found
+
+
+def point_of(row: Mapping[str, Any]) -> Point:
+    """The point that a row of measurements is of."""
+    kinds = {"int": int, "bool": bool}
+    return Point(**{f.name: kinds.get(str(f.type), str)(row[f.name]) for f in fields(Point)})

@@ -1,0 +1,60 @@
+"""The machine as it is now beside its own measurements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason='needs the extra "measure"')
+
+from ctxsim.errors import SpecError  # noqa: E402
+from ctxsim.measure import refresh  # noqa: E402
+from ctxsim.measure.devices import device_of  # noqa: E402
+from ctxsim.measure.points import Point  # noqa: E402
+from ctxsim.measure.refresh import POINTS, Speeds, point_of, speeds  # noqa: E402
+from ctxsim.measure.rows import row  # noqa: E402
+from ctxsim.measure.timing import Timing  # noqa: E402
+from ctxsim.records.measured import read  # noqa: E402
+from ctxsim.spec.scenario import load_scenario  # noqa: E402
+
+FILE = Path(__file__).parents[2] / "measurements" / "cpu-2core-zen5.parquet"
+
+
+def test_a_row_says_which_point_it_is_of() -> None:
+    point = Point("copy", moved_bytes=2**22, block_bytes=2**20, descriptors=4, direction="device", beside="gemm")
+    assert point_of(row(point, 1e-3, 1e-5, 9)) == point
+    rows, _ = read(FILE)
+    last = {str(name): value for name, value in rows.iloc[-1].items()}
+    assert isinstance(point_of(last), Point)
+
+
+def test_speeds_are_medians_of_what_is_timed_again_over_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products half as fast again, everything else as it was; only points of the format, at most so many."""
+    rows, _ = read(FILE)
+    was = {point_of({str(k): v for k, v in one.items()}): one["seconds"] for one in rows.to_dict("records")}
+    asked: list[Point] = []
+
+    def slower(point: Point, device: object, limit_s: float) -> Timing:
+        asked.append(point)
+        return Timing(was[point] * (1.5 if point.family == "gemm" else 1.0), 0.0, 9)
+
+    monkeypatch.setattr(refresh, "timed", slower)
+    found = speeds(FILE, device_of("cpu"), "fp32").ratios
+    assert found["packed_gemm"] == pytest.approx(1.5)
+    assert {name for name, ratio in found.items() if ratio == pytest.approx(1.0)} == set(found) - {"packed_gemm"}
+    assert set(found) >= {"packed_gemm", "serial_decode", "masked_prefill", "copy", "elementwise"}
+    assert {point.dtype for point in asked} == {"fp32", ""}
+    assert sum(point.family == "gemm" for point in asked) == POINTS
+    assert sum(point.family == "copy" for point in asked) == 2 * POINTS, "alone and beside products"
+
+
+def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:
+    scenario = load_scenario("cpu-small")
+    changed = Speeds({"packed_gemm": 2.0}).of(scenario)
+    assert changed.calibration is not None
+    assert {fit.scale for fit in changed.calibration.fits if fit.family == "packed_gemm"} == {2.0}
+    assert {fit.scale for fit in changed.calibration.fits if fit.family != "packed_gemm"} == {1.0}
+    with pytest.raises(SpecError, match="expected fidelity calibrated"):
+        Speeds({"packed_gemm": 2.0}).of(replace(scenario, fidelity="peak", calibration=None))
