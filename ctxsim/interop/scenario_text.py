@@ -62,8 +62,8 @@ def _header(imported: Imported) -> Iterator[str]:
 
 
 def _listed(use: FlagUse) -> str:
-    words = use.flag if use.value is None else f"{use.flag} {_line(use.value)}"
-    return f"  {words}" + (f": {use.note}" if use.note else "")
+    words = use.flag if use.value is None else f"{use.flag} {use.value}"
+    return f"  {_line(words)}" + (f": {use.note}" if use.note else "")
 
 
 def _line(text: str) -> str:

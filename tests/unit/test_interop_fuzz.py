@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ctxsim.errors import SpecError
@@ -44,6 +44,7 @@ def test_flags_in_any_company_make_a_scenario_or_faults(command: str) -> None:
 
 @settings(max_examples=60)
 @given(st.text(max_size=80))
+@example("-\x1b")
 def test_any_text_is_read_or_refused(text: str) -> None:
     check(text)
     check(f"vllm serve mistral-7b {text}")
