@@ -19,6 +19,7 @@ from ctxsim.cost.curves import Device
 from ctxsim.cost.curves.elementwise import small_variant
 from ctxsim.cost.host_link import BESIDE
 from ctxsim.errors import Fault, SpecError
+from ctxsim.spec.calibration import ON_CPU
 from ctxsim.spec.hardware import load_hardware
 
 ROWS_PER_COEFFICIENT = 2
@@ -102,7 +103,7 @@ def _frame(file: OwnFile) -> pd.DataFrame:
     """The rows that have fits, with family and variant as prices ask for them."""
     rows = file.rows
     parts = [
-        _of(rows, "gemm", rows["dtype"], "packed_gemm" if file.meta["kind"] == "cpu" else None),
+        _of(rows, "gemm", rows["dtype"], ON_CPU["gemm"] if file.meta["kind"] == "cpu" else None),
         *_attention(rows, file.meta["kind"]),
         _of(rows, "elementwise", [small_variant(*pair) for pair in zip(rows["variant"], rows["dtype"], strict=True)]),
         _of(rows, "all_reduce", "nccl"),
@@ -121,8 +122,8 @@ def _of(rows: pd.DataFrame, family: str, variant: Any, called: str | None = None
 def _attention(rows: pd.DataFrame, kind: str) -> list[pd.DataFrame]:
     """Variants as of tables: format of KV and head size. On a CPU, which computed sequences one by one, the format."""
     variant = rows["kv_dtype"] + ("" if kind == "cpu" else "-" + rows["head_dim"].astype(str))
-    called = {"decode_attention": "serial_decode", "prefill_attention": "masked_prefill"}
-    return [_of(rows, family, variant, name if kind == "cpu" else None) for family, name in called.items()]
+    families = ("decode_attention", "prefill_attention")
+    return [_of(rows, family, variant, ON_CPU[family] if kind == "cpu" else None) for family in families]
 
 
 def _copies(rows: pd.DataFrame, kind: str) -> list[pd.DataFrame]:

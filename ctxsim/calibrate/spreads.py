@@ -20,8 +20,6 @@ BAND = 1.645
 LEAST_ROWS = 20
 """Errors that a spread of some sizes comes from, at least: of 20 the band leaves out one."""
 
-_DIGITS = 9  # a size that is a whole number of factors below the largest opens the next group, whatever its logarithm
-
 
 @dataclass(frozen=True, slots=True)
 class Spreads:
@@ -46,7 +44,7 @@ def by_size(predictions: pd.DataFrame, size: str, factor: float) -> Spreads:
 def _groups(sizes: Array, factor: float) -> list[Mask]:
     """Rows by factors below the largest size, each group with LEAST_ROWS; what remains belongs to the last."""
     most = sizes.max()
-    place = np.floor((np.log(most / sizes) / log(factor)).round(_DIGITS))
+    place = np.floor(np.log(most / sizes) / log(factor))
     groups, pending = [], np.zeros(len(sizes), bool)
     for step in np.unique(place):
         pending = pending | (place == step)

@@ -160,6 +160,8 @@ def validate(
     """
     if scenario is not None and engine is not None and against is None:
         return _engine_checked(scenario, overrides_of(settings), engine, out, refresh, as_json)
+    if refresh is not None:
+        raise SpecError(Fault("", None, None, "refresh", "expected --engine beside --refresh, found none; give both"))
     if (scenario is None) != (against is None):
         message = "expected a scenario and --against FILE (or --engine DEVICE) together, or neither; give both"
         raise SpecError(Fault("", None, None, "validate", message))

@@ -21,6 +21,7 @@ from ctxsim.measure.gemm import wake
 from ctxsim.measure.points import Point
 from ctxsim.measure.run import timed
 from ctxsim.records.measured import read
+from ctxsim.spec.calibration import ON_CPU
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
@@ -32,9 +33,6 @@ LEAST_S, MOST_S = parse("20 us", "seconds"), parse("50 ms", "seconds")
 
 LIMIT_S = parse("100 ms", "seconds")
 """For each point."""
-
-ON_CPU = {"gemm": "packed_gemm", "decode_attention": "serial_decode", "prefill_attention": "masked_prefill"}
-"""What families of measurements are called in a CPU's calibration."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,9 @@ def speeds(path: Path, device: Device, dtype: str) -> Speeds:
     """Those of a file of measurements, of its points in that format; raises what ``read`` raises."""
     rows, _ = read(path)
     wake(device)
-    names = ON_CPU if device.kind == "cpu" else {}
+    called = ON_CPU if device.kind == "cpu" else {}
     with torch.inference_mode():
-        found = {names.get(family, family): _ratios(some, device) for family, some in _chosen(rows, dtype).items()}
+        found = {called.get(name, name): _ratios(some, device) for name, some in _chosen(rows, dtype).items()}
     return Speeds({family: float(np.median(ratios)) for family, ratios in found.items() if ratios})
 
 

@@ -31,6 +31,10 @@ Family = Literal[
 ]  # fmt: skip
 """Kinds of operations that have a form of their own."""
 
+ON_CPU: dict[str, Family] = {
+    "gemm": "packed_gemm", "decode_attention": "serial_decode", "prefill_attention": "masked_prefill",
+}  # fmt: skip
+"""What families of measurements are called in a CPU's calibration, where they have a form of their own."""
 
 WINDOWED = "-windowed"
 """How the variants of attention end that are of sliding windows."""

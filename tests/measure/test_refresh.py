@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch", reason='needs the extra "measure"')
 
 from ctxsim.errors import SpecError  # noqa: E402
-from ctxsim.measure import refresh  # noqa: E402
+from ctxsim.measure import check, refresh  # noqa: E402
 from ctxsim.measure.devices import device_of  # noqa: E402
 from ctxsim.measure.points import Point  # noqa: E402
 from ctxsim.measure.refresh import POINTS, Speeds, point_of, speeds  # noqa: E402
 from ctxsim.measure.rows import row  # noqa: E402
 from ctxsim.measure.timing import Timing  # noqa: E402
 from ctxsim.records.measured import read  # noqa: E402
-from ctxsim.spec.scenario import load_scenario  # noqa: E402
+from ctxsim.spec.scenario import Scenario, load_scenario  # noqa: E402
 
 FILE = Path(__file__).parents[2] / "measurements" / "cpu-2core-zen5.parquet"
 
@@ -48,6 +48,22 @@ def test_speeds_are_medians_of_what_is_timed_again_over_what_was(monkeypatch: py
     assert {point.dtype for point in asked} == {"fp32", ""}
     assert sum(point.family == "gemm" for point in asked) == POINTS
     assert sum(point.family == "copy" for point in asked) == 2 * POINTS, "alone and beside products"
+
+
+def test_what_is_predicted_is_the_machine_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Timed before the prediction, which is what is written."""
+    asked = []
+
+    def predict(scenario: Scenario, folder: Path) -> None:
+        asked.append(scenario)
+        raise SpecError
+
+    monkeypatch.setattr(check, "speeds", lambda *given: Speeds({"packed_gemm": 2.0}))
+    monkeypatch.setattr(check, "predict", predict)
+    with pytest.raises(SpecError):
+        check.check_engine(load_scenario("cpu-small"), "cpu", tmp_path, "a test", FILE)
+    (scenario,) = asked
+    assert {fit.scale for fit in scenario.calibration.fits if fit.family == "packed_gemm"} == {2.0}
 
 
 def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:

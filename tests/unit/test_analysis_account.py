@@ -159,6 +159,21 @@ def test_cheapest_takes_the_cheapest_way(tmp_path):
         assert account(CostModel(scenario), typical_session(scenario))[item].seconds > 0
 
 
+def test_cheapest_knows_what_a_context_adds_to_a_question(tmp_path):
+    """Between the gaps up to which host memory costs less than a context alone, and than what it adds to a question.
+
+    It adds more here: its last chunk is filled up with the question's tokens, whose iteration is no shorter for that.
+    """
+    scenario = small(tmp_path, {"serving.residency": "cheapest"})
+    cost, session = CostModel(scenario), typical_session(scenario)
+    prices = accounting.GapPrices(scenario, cost)
+    ((tokens, kept_bytes),) = accounting.gap_contexts(cost, session)
+    alone_s, added_s = (prices.kept_until_s(accounting.HOST, tokens, kept_bytes, n) for n in (0, session.asked_tokens))
+    assert alone_s < added_s
+    between = small(tmp_path, {"serving.residency": "cheapest", "workload.think_time": f"{(alone_s + added_s) / 2} s"})
+    assert account(CostModel(between), typical_session(between))["copies"].seconds > 0
+
+
 def test_without_a_prefix_cache_contexts_are_computed_again_even_where_kv_weighs_nothing(tmp_path):
     scenario = small(tmp_path, {"serving.enable_prefix_caching": False, "serving.residency": "recompute"})
     cost, session = CostModel(scenario), typical_session(scenario)

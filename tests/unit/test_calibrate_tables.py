@@ -216,6 +216,7 @@ def test_shipped_calibrations_fit_their_profile_and_are_marked_with_errors(name)
             if part.form.family == fit.family and fit.variant in (part.only or (fit.variant,))
         )  # fmt: skip
         assert [coefficient for coefficient, _ in fit.coefficients] == [start.name for start in form.starts]
+        assert fit.size in {part.form.grown for part in PLANS[name].parts if part.form.family == fit.family}
         assert fit.spread_ratio > 0
         assert fit.spread_growth_ratio > 0
         assert len(fit.values) < 1700

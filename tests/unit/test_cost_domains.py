@@ -11,7 +11,7 @@ from support.real import closed_requests
 from ctxsim.analysis import analyze
 from ctxsim.analysis.session_cost import CAUSES
 from ctxsim.analysis.work import show_work
-from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, nodes, power_w
+from ctxsim.cost import CostModel, OperationCost, fleet_usd_per_s, nodes, power_w, unpriced_warnings
 from ctxsim.cost.memory import store_bytes
 from ctxsim.cost.topology import HBM, HOST, Fabric
 from ctxsim.errors import SpecError
@@ -228,6 +228,7 @@ def test_calibrated_times_are_measured_in_a_node_and_the_nic_s_between() -> None
     calibrated = served(16, hardware="a100-80gb-sxm", fidelity="calibrated")
     (told,) = [warning for warning in analyze(calibrated).warnings if "between domains" in warning]
     assert told in simulate(calibrated).warnings
+    assert unpriced_warnings([sixteen, sixteen, eight]).count(told) == 1
     assert "has no times between scale-up domains" in told
     assert "no interval says how far off that is" in told
 
