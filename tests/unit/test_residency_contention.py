@@ -13,9 +13,11 @@ from ctxsim.cost.gaps import GapPrices
 from ctxsim.cost.topology import HBM
 from ctxsim.explore.residency import contention
 from ctxsim.explore.residency.contention import can_be_simulated, contended, found_of, policies_of, users_of
-from ctxsim.explore.residency.found import Found
+from ctxsim.explore.residency.found import Found, found_in
 from ctxsim.explore.residency.map import held_at
 from ctxsim.explore.residency.sample import contended_base
+from ctxsim.sim import simulate
+from ctxsim.spec.lengths import UniformLength
 from ctxsim.spec.scenario import Scenario, load_scenario
 
 TOKENS, IDLE_S = 63_415, 300.0
@@ -96,3 +98,17 @@ def test_cycles_go_on_until_costs_are_known(base: Scenario, monkeypatch: pytest.
     assert longer.cycles > short.cycles
     assert longer.known_to(contention.CLOSE_ENOUGH_RATIO)
     assert replace(longer, gaps_error_usd=None, session_error_usd=None).known_to(0.0)
+
+
+def test_the_first_cycle_is_not_counted(base: Scenario) -> None:
+    """The rate counts from the end of as many sessions as there are users, here with unlike documents: out of step."""
+    keep = contended(base, TOKENS, IDLE_S, "keep")
+    users, cycles = users_of(keep), 2
+    unlike = UniformLength(kind="uniform", min=1_000, max=TOKENS)
+    ending = {"users": users, "num_sessions": (cycles + 2) * users, "document_tokens": unlike}
+    workload = keep.workload.model_copy(update=ending)
+    simulation = simulate(replace(keep, workload=workload))
+    ends_s = sorted(simulation.sessions["end_s"].tolist())
+    counted_s = ends_s[(cycles + 1) * users - 1] - ends_s[users - 1]
+    found = found_in(simulation, users, cycles)
+    assert found.sessions_per_hour == pytest.approx(3600 * cycles * users / counted_s, rel=1e-12)
