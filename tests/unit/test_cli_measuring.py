@@ -36,6 +36,7 @@ def test_a_run_is_checked_latency_by_latency(served: Path) -> None:
     [
         (("validate", "llama-8b-chat"), 2, "expected a scenario and --against FILE (or --engine DEVICE) together"),
         (("validate", "llama-8b-chat", "--against", "none.json"), 2, "expected a file with measured requests"),
+        (("validate", "llama-8b-chat", "--against", "a.json", "--refresh", "m.parquet"), 2, "expected --engine beside"),
         (("validate", "--data", "nowhere"), 2, "expected the folder of outside data, found none at nowhere"),
         (("calibrate", "a100-80gb-sxm-vllm", "-o", "x.json", "--data", "nowhere"), 2, "folder of outside data"),
         (("measure", "-o", "x.parquet", "--families", "gem"), 2, 'did you mean "gemm"'),
