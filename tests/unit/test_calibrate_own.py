@@ -120,6 +120,15 @@ def test_fits_follow_the_rows_and_name_their_file(folder: Path) -> None:
     assert "m.parquet" in json.loads((folder / "my-cpu.json").read_text())["sources"]["own"]
 
 
+def test_fits_say_by_which_size_their_spreads_are(folder: Path) -> None:
+    fits = load_calibration(str(folder / "my-cpu.json")).fits
+    sizes = {fit.family: fit.size for fit in fits}
+    assert sizes["packed_gemm"] == "m"
+    assert sizes["serial_decode"] == "context_tokens"
+    assert sizes["copy"] == "moved_bytes"
+    assert all(fit.size_spreads for fit in fits)
+
+
 def test_what_has_too_few_rows_is_said_and_left_out(folder: Path) -> None:
     rows = measured()
     few = rows[(rows["family"] != "host") | (rows["batch"] < 4)]
