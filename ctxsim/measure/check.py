@@ -49,7 +49,7 @@ def check_engine(
 
 
 def _speeds(refresh: Path, device: str, scenario: Scenario) -> Speeds:
-    return speeds(refresh, device_of(device), scenario.serving.weight_dtype)
+    return speeds(refresh, device_of(device), scenario)
 
 
 def _drift(before: Speeds | None, after: Speeds) -> str:

@@ -14,6 +14,7 @@ import torch
 
 from ctxsim.measure.devices import Device
 from ctxsim.measure.operands import noise
+from ctxsim.measure.pages import pages
 from ctxsim.measure.plan import LEAST_RUNS
 from ctxsim.measure.points import Point
 from ctxsim.measure.rotation import rotation
@@ -68,14 +69,11 @@ def _copy(sources: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> C
 def _blocks(point: Point, place: torch.device, sets: int) -> Sequence[torch.Tensor]:
     """The blocks of all sets, at every second place of a row of them, so that no two are one piece."""
     shape = (sets * point.descriptors, 1 if point.descriptors == 1 else 2, point.block_bytes)
-    row = torch.empty(shape, dtype=torch.uint8, device=place, pin_memory=_pins(point, place))
+    pinned = point.pinned and place.type == "cpu"
+    row = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pinned else pages(shape, torch.uint8, place)
     row.fill_(1)  # pages that were never written are not there, and are read from a cache
     blocks: Sequence[torch.Tensor] = row[:, 0].unbind()
     return blocks
-
-
-def _pins(point: Point, place: torch.device) -> bool:
-    return point.pinned and place.type == "cpu"
 
 
 def _both_ways(out: Call, back: Call) -> Call:

@@ -2,8 +2,8 @@
 
 norm: a residual sum and the root-mean-square norm of it. activation: SiLU of gate times up. rotary: queries and keys
 turned. kv_store: keys and values put where they stay. embedding: rows looked up. sampling: the likeliest word.
-On a CPU every run comes after a product, as in a pass: products of four to eight rows leave caches so full that the
-kernel itself, and all that calls it, comes from memory (norms took 50 to 69 us instead of 11 to 13 on one processor).
+On a CPU every run comes after products, as in a pass (measure.products): the kernel itself, and all that calls it,
+comes from memory then (norms of eight rows took 79 to 88 us instead of 11 to 13 on one processor).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def small_kernel(point: Point, device: Device) -> Work:
     """The kernel of the point's variant on m rows of n values."""
     build = _BUILDERS[point.variant]
     calls = in_turn(lambda: build(point, device.torch), point.touched_bytes, device.cache_bytes)
-    return Work(calls, before=Products(device, point.m).one if device.kind == "cpu" else None)
+    return Work(calls, before=Products(device, point.m).pass_by if device.kind == "cpu" else None)
 
 
 def _rows(point: Point, device: torch.device, width: int) -> torch.Tensor:

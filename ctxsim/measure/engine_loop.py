@@ -14,9 +14,8 @@ import numpy as np
 from ctxsim.measure.devices import Device
 from ctxsim.measure.points import Point
 from ctxsim.measure.serving import serve
+from ctxsim.measure.small_decoder import small_decoder
 from ctxsim.measure.timing import Timing, timing_of
-from ctxsim.spec.document import Document
-from ctxsim.spec.huggingface import read_config
 from ctxsim.spec.model import ModelSpec
 from ctxsim.spec.scenario import Scenario, load_scenario
 
@@ -62,8 +61,4 @@ def _scenario(sequences: int, model: ModelSpec) -> Scenario:
 
 def _model(layers: int) -> ModelSpec:
     """One head, and widths that leave nothing to compute."""
-    config = {
-        "model_type": "llama", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": layers,
-        "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": 64, "max_position_embeddings": 4096,
-    }  # fmt: skip
-    return read_config(Document("", dict(config)), "nothing to compute")
+    return small_decoder(hidden=64, mlp=64, layers=layers, heads=(1, 1), words=64)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
 import torch
 
+from ctxsim.measure.pages import pages
 from ctxsim.measure.rotation import rotation
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": torch.float8_e4m3fn}
@@ -21,13 +21,12 @@ Built = TypeVar("Built")
 
 def noise(shape: Sequence[int], dtype: str, device: torch.device) -> torch.Tensor:
     """Standard normal values of that format: the power a device draws, and so its clock, depends on the values."""
-    count = math.prod(shape)
-    drawn = _drawn(dtype, device)
-    if count <= len(drawn):
-        return drawn[:count].clone().reshape(tuple(shape))
-    # Not every number format can be repeated everywhere; bytes can.
-    repeated = drawn.view(torch.uint8).repeat(math.ceil(count / len(drawn)))
-    return repeated.view(DTYPES[dtype])[:count].reshape(tuple(shape))
+    values = pages(shape, DTYPES[dtype], device)
+    # Not every number format can be copied everywhere; bytes can.
+    drawn, filled = (tensor.view(-1).view(torch.uint8) for tensor in (_drawn(dtype, device), values))
+    for part in filled.split(len(drawn)):
+        part.copy_(drawn[: len(part)])
+    return values
 
 
 def in_turn(build: Callable[[], Built], one_bytes: float, cache_bytes: int) -> list[Built]:

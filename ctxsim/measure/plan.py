@@ -53,6 +53,8 @@ _PREFILLS = (1, 4)
 _SIZES_BYTES = tuple(4**i for i in range(6, 16))
 _BLOCK_BYTES = tuple(4**i for i in range(6, 13))
 _BLOCKS = (4, 4**2, 4**4, 4**6)
+_SESSION_BYTES = tuple(2**i for i in range(22, 27))
+_LAYERS = (1, 4, 16, 64)
 
 SOONER_LEVELS = 2
 """By so many levels the shapes of models that are asked for come sooner."""
@@ -193,14 +195,21 @@ def _attention(family: Family) -> Callable[..., Point]:
 
 
 def _copies(subject: Subject) -> Grid:
-    """Whole copies by size, and copies in blocks; between host and device also unpinned, both ways, beside a GEMM."""
+    """Whole copies by size, and copies in blocks; between host and device also unpinned, both ways, beside a GEMM.
+
+    On a CPU those beside passes are of sessions by their size and their number of layers.
+    """
     if subject.kind == "cpu":
         return _merged(
             [
-                _whole("device", pinned=False), _blocked("device", pinned=False),
-                _whole("device", pinned=False, beside="gemm"), _blocked("device", pinned=False, beside="gemm"),
+                _whole("device", pinned=False),
+                _blocked("device", pinned=False),
+                [
+                    (level, _copy("device", False, "gemm", size // layers, layers))
+                    for level, (size, layers) in coarse_to_fine(_SESSION_BYTES, _LAYERS)
+                ],
             ]
-        )  # fmt: skip
+        )
     return _merged(
         [
             _whole("to_device"), _whole("to_host"), _blocked("to_host"), _blocked("to_device"),

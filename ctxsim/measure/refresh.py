@@ -1,6 +1,7 @@
 """How fast a machine is now beside its own measurements: some of their points are timed again.
 
-Virtual machines are a tenth and more faster or slower within minutes, as others use the same processor and memory.
+Virtual machines are a tenth and more faster or slower within minutes, as others use the same processor and memory; and
+kernels timed one by one are faster than in passes without end (measure.sustained).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ctxsim.measure.devices import Device
 from ctxsim.measure.gemm import wake
 from ctxsim.measure.points import Point
 from ctxsim.measure.run import timed
+from ctxsim.measure.sustained import sustained_ratio
 from ctxsim.records.measured import read
 from ctxsim.spec.calibration import ON_CPU
 from ctxsim.spec.scenario import Scenario
@@ -37,9 +39,13 @@ LIMIT_S = parse("100 ms", "seconds")
 
 @dataclass(frozen=True)
 class Speeds:
-    """By family of the calibration: the median of seconds now over seconds as they were measured."""
+    """By family of the calibration: the median of seconds now over seconds as they were measured.
+
+    sustained: seconds of a CPU's passes under load over what kernels say that were timed one by one.
+    """
 
     ratios: Mapping[str, float]
+    sustained: float = 1.0
 
     def of(self, scenario: Scenario) -> Scenario:
         """The scenario on the machine as it is now; raises SpecError at fidelity peak."""
@@ -48,22 +54,28 @@ class Speeds:
             raise SpecError(Fault(scenario.path, None, None, "fidelity", message))
         calibration = scenario.calibration
         for family, ratio in self.ratios.items():
-            calibration = calibration.scaled(family, ratio)
+            calibration = calibration.scaled(family, ratio * self.sustained)
         return replace(scenario, calibration=calibration)
 
     def __str__(self) -> str:
         """The ratios in a sentence's part."""
-        return ", ".join(f"{family} {ratio:.2f}" for family, ratio in self.ratios.items())
+        families = ", ".join(f"{family} {ratio:.2f}" for family, ratio in self.ratios.items())
+        return families if self.sustained == 1 else f"{families}; passes under load {self.sustained:.2f}"
 
 
-def speeds(path: Path, device: Device, dtype: str) -> Speeds:
-    """Those of a file of measurements, of its points in that format; raises what ``read`` raises."""
+def speeds(path: Path, device: Device, scenario: Scenario) -> Speeds:
+    """Those of a file of measurements, of points in the scenario's format; raises what ``read`` and ``of`` raise."""
     rows, _ = read(path)
+    found = Speeds(_medians(rows, device, scenario.serving.weight_dtype))
+    return replace(found, sustained=sustained_ratio(found.of(scenario), device)) if device.kind == "cpu" else found
+
+
+def _medians(rows: pd.DataFrame, device: Device, dtype: str) -> dict[str, float]:
     wake(device)
     called = ON_CPU if device.kind == "cpu" else {}
     with torch.inference_mode():
         found = {called.get(name, name): _ratios(some, device) for name, some in _chosen(rows, dtype).items()}
-    return Speeds({family: float(np.median(ratios)) for family, ratios in found.items() if ratios})
+    return {family: float(np.median(ratios)) for family, ratios in found.items() if ratios}
 
 
 def _chosen(rows: pd.DataFrame, dtype: str) -> dict[str, pd.DataFrame]:

@@ -13,6 +13,7 @@ from ctxsim.measure.clock import Clock
 from ctxsim.measure.devices import Device, device_of
 from ctxsim.measure.engine import Progress, Server, Users
 from ctxsim.measure.operands import DTYPES
+from ctxsim.measure.pages import pages
 from ctxsim.measure.served import Served
 from ctxsim.measure.serving_kv import Room, ServedKv, engine_core, room_of
 from ctxsim.measure.serving_rows import Tables
@@ -77,7 +78,7 @@ def _check_room(scenario: Scenario, room: Room, device: Device, itemsize: int) -
 def _store(model: Transformer, tokens: int, place: torch.device) -> torch.Tensor:
     """Memory for the KV of so many tokens in all layers; written once, so that all its pages are there."""
     shape = (model.num_layers, tokens, *model.cache_values())
-    return torch.empty(shape, dtype=model.dtype, device=place).zero_()
+    return pages(shape, model.dtype, place).zero_()
 
 
 def _warm_up(model: Transformer, store: torch.Tensor, scenario: Scenario) -> None:

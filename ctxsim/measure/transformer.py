@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import embedding, linear, rms_norm, silu
 
 from ctxsim.errors import Fault, SpecError
+from ctxsim.measure.pages import pages
 from ctxsim.measure.windows import Masks, Part, Reach, each_attention
 from ctxsim.spec.families.blocks import GATED
 from ctxsim.spec.model import Attention, Layer, ModelSpec
@@ -108,7 +109,7 @@ class Draw:
 
     def matrix(self, outputs: int, inputs: int) -> torch.Tensor:
         """Normal values of variance 1 / inputs, so that activations keep their size."""
-        empty = torch.empty(outputs, inputs, device=self.device, dtype=self.dtype)
+        empty = pages((outputs, inputs), self.dtype, self.device)
         return empty.normal_(0.0, 1 / math.sqrt(inputs), generator=self.source)
 
     def ones(self, values: int) -> torch.Tensor:

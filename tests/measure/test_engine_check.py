@@ -23,7 +23,7 @@ from ctxsim.sim import simulate
 from ctxsim.spec.calibration import calibration_text
 from ctxsim.spec.scenario import Scenario, load_scenario
 
-BUDGET_S = 75.0
+BUDGET_S = 90.0
 MARGIN = 0.35
 SWAP_MARGIN = 0.6
 """A copy takes milliseconds: one slice of the scheduler that another process has is as long."""

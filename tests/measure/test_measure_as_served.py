@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import mmap
 import time
+from types import MethodType
 
 import pytest
 
 torch = pytest.importorskip("torch", reason='needs the extra "measure"')
 
-from ctxsim.measure import Point, serial  # noqa: E402
+from ctxsim.measure import Point, host_copies, serial  # noqa: E402
 from ctxsim.measure.devices import Device  # noqa: E402
 from ctxsim.measure.elementwise import small_kernel  # noqa: E402
+from ctxsim.measure.operands import noise  # noqa: E402
+from ctxsim.measure.pages import pages  # noqa: E402
+from ctxsim.measure.passes import Passes  # noqa: E402
 from ctxsim.measure.plain_copy import copy_plain  # noqa: E402
 from ctxsim.measure.products import MOST_ROWS, WIDTH, Products  # noqa: E402
+from ctxsim.measure.run import timed  # noqa: E402
+from ctxsim.measure.serving import _store  # noqa: E402
+from ctxsim.measure.small_decoder import small_decoder  # noqa: E402
 from ctxsim.measure.timing import Work, time_work  # noqa: E402
+from ctxsim.measure.transformer import Transformer  # noqa: E402
 
 CPU = Device("cpu", "a processor", "", 2**16, 1, 1, 1)
 
@@ -33,9 +42,17 @@ def test_products_are_of_as_many_rows_as_asked_up_to_a_few(rows, computed, monke
     monkeypatch.setattr(torch, "mm", lambda a, b: made.append((tuple(a.shape), tuple(b.shape), b.data_ptr())))
     products = Products(CPU, rows)
     for _ in range(3):
-        products.one()
+        products.pass_by()
     assert {(a, b) for a, b, _ in made} == {((computed, WIDTH), (WIDTH, WIDTH))}
     assert made[0][2] != made[1][2], "weights are taken in turn"
+
+
+def test_more_passes_by_than_the_cache_has(monkeypatch):
+    """Weights of 16 MiB beside a cache of 32 MiB: three of them, none of which was there before."""
+    made = []
+    monkeypatch.setattr(torch, "mm", lambda a, b: made.append(b.data_ptr()))
+    Products(Device("cpu", "a processor", "", 2**25, 1, 1, 1)).pass_by()
+    assert len(made) == len(set(made)) == 3
 
 
 def test_attention_and_small_kernels_come_after_products_of_as_many_rows(monkeypatch):
@@ -45,9 +62,56 @@ def test_attention_and_small_kernels_come_after_products_of_as_many_rows(monkeyp
         "decode_attention", "fp32", "fp32", batch=3, heads=2, kv_heads=1, head_dim=8, new_tokens=1, past_tokens=7
     )
     norm = Point("elementwise", "fp32", m=4, n=8, moved_bytes=512, variant="norm")
-    assert serial.attention(attention, CPU).before is not None
-    assert small_kernel(norm, CPU).before is not None
+    for work in (serial.attention(attention, CPU), small_kernel(norm, CPU)):
+        assert isinstance(work.before, MethodType)
+        assert work.before.__func__ is Products.pass_by
     assert asked == [3, 4]
+
+
+def test_what_stays_begins_where_a_page_begins():
+    """Whatever the process had before: weights, KV and operands; other values of a tensor lie as in any."""
+    memory = [torch.empty(10**6 + 64 * i) for i in range(9)]
+    del memory[::2]
+    for shape, dtype in (((3, 2**17), torch.bfloat16), ((2**20 + 1,), torch.float32), ((5, 2**16), torch.uint8)):
+        made = pages(shape, dtype, torch.device("cpu"))
+        assert (tuple(made.shape), made.dtype, made.is_contiguous()) == (shape, dtype, True)
+        assert made.data_ptr() % mmap.PAGESIZE == 0
+        made.fill_(1)
+        assert bool((made == 1).all())
+    assert noise((2**18,), "fp32", torch.device("cpu")).data_ptr() % mmap.PAGESIZE == 0
+    model = Transformer(small_decoder(256, 512, 1, (4, 2), 512), torch.device("cpu"), torch.float32, 64, 0)
+    assert model._layers[0].gate_up.data_ptr() % mmap.PAGESIZE == 0
+    assert _store(model, 512, torch.device("cpu")).data_ptr() % mmap.PAGESIZE == 0
+    assert pages((7,), torch.float32, torch.device("cpu")).shape == (7,)
+
+
+@pytest.mark.parametrize("beside", ["nothing", "gemm"])
+def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
+    """In a thread, after a pass of the main one, or with passes until it has ended; passes are not timed."""
+    passes = []
+    monkeypatch.setattr(host_copies.Passes, "one", lambda self: passes.append(time.sleep(0.004)))
+    copied = host_copies._copy_s
+    slow = 0.010 if beside == "gemm" else 0.0
+    monkeypatch.setattr(host_copies, "_copy_s", lambda *pieces: (time.sleep(slow), copied(*pieces))[1])
+    point = Point("copy", moved_bytes=2**16, block_bytes=2**14, descriptors=4, direction="device", beside=beside)
+    found = timed(point, CPU, 0.01)
+    assert 0 < found.seconds < 0.001
+    assert found.n_runs == host_copies.RUNS
+    least = (host_copies.RUNS + 1) * (2 if beside == "gemm" else 1)
+    assert least <= len(passes) <= 2 * least
+
+
+def test_passes_are_of_different_numbers_of_sequences(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Transformer, "forward", lambda self, kept, segments: asked.append(segments) or torch.zeros(1))
+    passes = Passes(CPU)
+    for _ in range(5):
+        passes.one()
+    assert [len(segments) for segments in asked] == [1, 2, 4, 8, 1]
+    assert [segment.base for segment in asked[2]] == [0, 256, 512, 768]
+    assert {segment.total for segments in asked for segment in segments} == {256}
+    passes.chunk()
+    assert [(segment.past, segment.total) for segment in asked[-1]] == [(0, 512)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

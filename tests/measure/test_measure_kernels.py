@@ -15,7 +15,6 @@ from ctxsim.measure import (  # noqa: E402  # noqa: E402
     FAMILIES,
     Point,
     engine_loop,
-    host_copies,
     measure,
     read,
     serial,
@@ -308,18 +307,6 @@ def test_a_cpu_computes_sequence_by_sequence_what_one_call_would(new, past):
         queries, kept = kept, queries
     keys, values = kept.view(3, past + new, 2, 2, 8).unbind(2)
     torch.testing.assert_close(call(), by_hand(queries.view(3, new, 4, 8), keys, values, past))
-
-
-@pytest.mark.parametrize("beside", ["nothing", "gemm"])
-def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
-    """In a thread, after a product of the main one, or beside many of them."""
-    products = []
-    monkeypatch.setattr(host_copies.Products, "one", lambda self: products.append(time.sleep(0.001)))
-    point = Point("copy", moved_bytes=2**22, block_bytes=2**20, descriptors=4, direction="device", beside=beside)
-    found = host_copies.timing(point, SMALL_CACHE)
-    assert found.seconds > 0
-    assert found.n_runs == host_copies.RUNS
-    assert len(products) >= host_copies.RUNS
 
 
 def test_the_loop_is_what_two_layers_do_not_add(monkeypatch):

@@ -129,9 +129,16 @@ def test_a_cpu_copies_in_its_own_memory_only():
     assert not any(p.pinned for _, p in GRIDS["copy"](CPU))
 
 
-def test_copies_are_made_of_their_blocks():
-    for _, point in GRIDS["copy"](GPU):
+@pytest.mark.parametrize("subject", [GPU, CPU])
+def test_copies_are_made_of_their_blocks(subject):
+    for _, point in GRIDS["copy"](subject):
         assert point.moved_bytes == point.block_bytes * point.descriptors
+
+
+def test_copies_beside_passes_of_a_cpu_are_of_sessions():
+    beside = [point for _, point in GRIDS["copy"](CPU) if point.beside == "gemm"]
+    assert {point.descriptors for point in beside} == {1, 4, 16, 64}
+    assert {point.moved_bytes for point in beside} == {2**i for i in range(22, 27)}
 
 
 # Guesses and rotation

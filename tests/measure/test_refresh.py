@@ -9,9 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason='needs the extra "measure"')
 
+from ctxsim.cost import CostModel  # noqa: E402
 from ctxsim.errors import SpecError  # noqa: E402
-from ctxsim.measure import check, refresh  # noqa: E402
+from ctxsim.measure import check, refresh, sustained  # noqa: E402
 from ctxsim.measure.devices import device_of  # noqa: E402
+from ctxsim.measure.passes import SEQUENCES, Passes  # noqa: E402
 from ctxsim.measure.points import Point  # noqa: E402
 from ctxsim.measure.refresh import POINTS, Speeds, point_of, speeds  # noqa: E402
 from ctxsim.measure.rows import row  # noqa: E402
@@ -40,14 +42,26 @@ def test_speeds_are_medians_of_what_is_timed_again_over_what_was(monkeypatch: py
         asked.append(point)
         return Timing(was[point] * (1.5 if point.family == "gemm" else 1.0), 0.0, 9)
 
+    def under_load(scenario: Scenario, device: object) -> float:
+        loads.append(scenario)
+        return 1.25
+
+    loads: list[Scenario] = []
     monkeypatch.setattr(refresh, "timed", slower)
-    found = speeds(FILE, device_of("cpu"), "fp32").ratios
+    monkeypatch.setattr(refresh, "sustained_ratio", under_load)
+    speed = speeds(FILE, device_of("cpu"), load_scenario("cpu-small"))
+    assert speed.sustained == 1.25
+    assert str(speed).endswith("; passes under load 1.25")
+    (load,) = loads
+    (scale,) = {fit.scale for fit in load.calibration.fits if fit.family == "packed_gemm"}
+    assert scale == pytest.approx(1.5)
+    found = speed.ratios
     assert found["packed_gemm"] == pytest.approx(1.5)
     assert {name for name, ratio in found.items() if ratio == pytest.approx(1.0)} == set(found) - {"packed_gemm"}
     assert set(found) >= {"packed_gemm", "serial_decode", "masked_prefill", "copy", "elementwise"}
     assert {point.dtype for point in asked} == {"fp32", ""}
     assert sum(point.family == "gemm" for point in asked) == POINTS
-    assert sum(point.family == "copy" for point in asked) == 2 * POINTS, "alone and beside products"
+    assert sum(point.family == "copy" for point in asked) == 2 * POINTS, "alone and beside passes"
 
 
 def test_what_is_predicted_is_the_machine_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,5 +86,34 @@ def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:
     assert changed.calibration is not None
     assert {fit.scale for fit in changed.calibration.fits if fit.family == "packed_gemm"} == {2.0}
     assert {fit.scale for fit in changed.calibration.fits if fit.family != "packed_gemm"} == {1.0}
+    loaded = Speeds({"packed_gemm": 2.0, "host": 0.5}, sustained=1.5).of(scenario)
+    assert loaded.calibration is not None
+    assert {fit.scale for fit in loaded.calibration.fits if fit.family == "packed_gemm"} == {3.0}
+    assert {fit.scale for fit in loaded.calibration.fits if fit.family == "host"} == {0.75}
     with pytest.raises(SpecError, match="expected fidelity calibrated"):
         Speeds({"packed_gemm": 2.0}).of(replace(scenario, fidelity="peak", calibration=None))
+
+
+def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as predicted at first; decode half as long again, and chunks a tenth, from 9.5 s on, by the clock."""
+    scenario = load_scenario("cpu-small")
+    spec = Passes(device_of("cpu")).spec
+    cost = CostModel(replace(scenario, model=spec))
+    clock = [0.0]
+    asked: list[int] = []
+
+    def one(self: Passes) -> int:
+        asked.append(SEQUENCES[len(asked) % len(SEQUENCES)])
+        slow = 1.5 if clock[0] >= 9.5 else 1.0
+        clock[0] += slow * cost.pass_s(cost.batch(1, 255, sequences=asked[-1]))
+        return asked[-1]
+
+    def chunk(self: Passes) -> None:
+        clock[0] += (1.1 if clock[0] >= 9.5 else 1.0) * cost.pass_s(cost.batch(512, 0))
+
+    monkeypatch.setattr(Passes, "chunk", chunk)
+    monkeypatch.setattr(Passes, "one", one)
+    monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
+    assert sustained.sustained_ratio(scenario, device_of("cpu")) == pytest.approx((1.5 + 1.1) / 2)
+    assert 16.0 <= clock[0] < 16.5
+    assert set(asked) == {1, 2, 4, 8}

@@ -70,9 +70,13 @@ NEEDED = {
 """Families of single devices, which reduce over no link."""
 
 
-WIDE = {("cpu-2core-zen5", "elementwise", "kv_store"): 1.1}
+WIDE = {
+    ("cpu-2core-zen5", "elementwise", "kv_store"): 1.1,
+    ("cpu-2core-zen5", "elementwise", "kv_store-fp32"): 1.5,
+}
 """Fits that are off by their own time: copies of 32 MiB and more are written to memory that the system hands out
-afresh, which took four times as long a byte; without that decade nothing says so. One row in ten is of them."""
+afresh, which took four times as long a byte (20 GB/s up to 16 MiB, 6 from 32 on); without that decade nothing says so.
+One row in ten is of them, and whether that is just more or just less decides what nine in ten do not exceed."""
 
 
 @pytest.mark.parametrize("name", names("calibration"))
