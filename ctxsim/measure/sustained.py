@@ -1,6 +1,7 @@
-"""How much slower a CPU is that goes on computing: clocks fall, and what kernels show one by one is not reached.
+"""How much slower a CPU is that goes on computing: what kernels show that are timed one by one is not reached.
 
-On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on.
+On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on. Its clock cannot
+be read, so whether that falls or memory slows is not known.
 """
 
 from __future__ import annotations

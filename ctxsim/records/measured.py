@@ -36,7 +36,7 @@ KEY_COLUMNS = (
     Column("descriptors", "int64", "contiguous pieces, or launches"),
     Column("direction", "object", "device, to_host, to_device or both"),
     Column("pinned", "bool", "whether the host's memory is page-locked"),
-    Column("beside", "object", "what runs on the device meanwhile: nothing or gemm"),
+    Column("beside", "object", "what runs on the device meanwhile: nothing or gemm (a CPU: passes of a model)"),
     Column("accelerators", "int64", "devices that take part in a collective"),
     Column("variant", "object", "which small kernel: norm, activation, rotary, kv_store, embedding or sampling"),
 )
