@@ -34,10 +34,10 @@ def check_engine(
     Raises what a simulation and the engine raise.
     """
     before = None if refresh is None else _speeds(refresh, device, scenario)
-    scenario = scenario if before is None else before.of(scenario)
-    predict(scenario, folder / PREDICTED)
+    now = scenario if before is None else before.of(scenario)
+    predict(now, folder / PREDICTED)
     predicted_at = datetime.now(UTC)
-    served = serve(scenario, device)
+    served = serve(now, device)
     served.save(folder / SERVED, write_table)
     prediction = load_result(folder / PREDICTED)
     measured = {name: served.tables[name].table().frame() for name in ("requests", "transfers")}

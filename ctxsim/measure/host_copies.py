@@ -16,7 +16,7 @@ import torch
 
 from ctxsim.measure.copies import Blocks, piece_sets
 from ctxsim.measure.devices import Device
-from ctxsim.measure.passes import Passes
+from ctxsim.measure.passes import Passes, small_passes
 from ctxsim.measure.plain_copy import copy_plain
 from ctxsim.measure.plan import LEAST_RUNS
 from ctxsim.measure.points import Point
@@ -33,7 +33,7 @@ def timing(point: Point, device: Device) -> Timing:
     """The time of one copy by a thread, after a pass or (beside) while passes go on."""
     ends = (device.torch, device.torch)
     sets = cycle(piece_sets(point, ends, rotation(point.touched_bytes, device.cache_bytes)))
-    passes = Passes(device)
+    passes = small_passes(device)
     one_s = _beside_s if point.beside == "gemm" else _after_s
     with ThreadPoolExecutor(1) as thread:
         samples = [one_s(thread, next(sets), passes) for _ in range(RUNS + 1)]

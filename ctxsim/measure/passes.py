@@ -1,12 +1,10 @@
-"""Passes of a small decoder: what an engine computes beside its copies."""
+"""Passes of a decoder: what an engine computes, without an engine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
 from itertools import cycle
-
-import torch
 
 from ctxsim.measure.devices import Device
 from ctxsim.measure.operands import DTYPES
@@ -16,10 +14,10 @@ from ctxsim.measure.transformer import Segment, Transformer
 from ctxsim.spec.model import ModelSpec
 
 SEQUENCES = (1, 2, 4, 8)
-"""So many decode in passes that follow each other."""
+"""So many decode together."""
 
 CONTEXT_TOKENS = 256
-"""Of each."""
+"""Of each that decodes beside copies."""
 
 CHUNK_TOKENS = 512
 
@@ -27,32 +25,37 @@ SEED = 0
 
 
 class Passes:
-    """Passes of a model whose weights are together more than a cache has."""
+    """Passes of a model whose weights are together more than a cache has.
 
-    def __init__(self, device: Device, dtype: str = "fp32") -> None:
-        self.spec = small_decoder(hidden=768, mlp=2_048, layers=4, heads=(12, 4), words=32_000)
-        self._model, self._kept = _made(self.spec, device.torch, DTYPES[dtype])
+    longest_tokens: the longest context of a sequence. KV is zeros, which take as long as other values.
+    """
+
+    def __init__(self, spec: ModelSpec, device: Device, dtype: str, longest_tokens: int) -> None:
+        self.spec, self._longest_tokens = spec, longest_tokens
+        self._model = Transformer(spec, device.torch, DTYPES[dtype], longest_tokens, SEED)
+        kept = (self._model.num_layers, max(SEQUENCES) * longest_tokens, *self._model.cache_values())
+        self._kept = pages(kept, self._model.dtype, device.torch).zero_()
         self._sequences = cycle(SEQUENCES)
 
-    def one(self) -> int:
-        """The next pass in which sequences decode; of how many it was."""
-        sequences = next(self._sequences)
-        places = range(0, sequences * CONTEXT_TOKENS, CONTEXT_TOKENS)
-        segments = [Segment(place, CONTEXT_TOKENS - 1, [0]) for place in places]
-        self._compute(segments)
-        return sequences
+    def one(self) -> None:
+        """The next pass in which sequences decode, of another number than the one before."""
+        self.decode(next(self._sequences), CONTEXT_TOKENS)
 
-    def chunk(self) -> None:
-        """A pass over the beginning of a prompt."""
-        self._compute([Segment(0, 0, [0] * CHUNK_TOKENS)])
+    def decode(self, sequences: int, context_tokens: int) -> None:
+        """A pass that makes a token of each sequence; the context counts it."""
+        places = range(0, sequences * self._longest_tokens, self._longest_tokens)
+        self._compute([Segment(place, context_tokens - 1, [0]) for place in places])
+
+    def chunk(self, past_tokens: int) -> None:
+        """A pass over a part of a prompt."""
+        self._compute([Segment(0, past_tokens, [0] * CHUNK_TOKENS)])
 
     def _compute(self, segments: Sequence[Segment]) -> None:
         self._model.forward(self._kept, segments).argmax(dim=-1).tolist()
 
 
 @cache
-def _made(spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> tuple[Transformer, torch.Tensor]:
-    """The model, about 200 MB in fp32, and KV of the sequences (zeros take as long as other values)."""
-    model = Transformer(spec, device, dtype, CHUNK_TOKENS, SEED)
-    kept = (model.num_layers, max(SEQUENCES) * CONTEXT_TOKENS, *model.cache_values())
-    return model, pages(kept, model.dtype, device).zero_()
+def small_passes(device: Device) -> Passes:
+    """Those of a small decoder, about 200 MB in fp32."""
+    spec = small_decoder(hidden=768, mlp=2_048, layers=4, heads=(12, 4), words=32_000)
+    return Passes(spec, device, "fp32", CONTEXT_TOKENS)

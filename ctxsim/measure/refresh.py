@@ -21,7 +21,7 @@ from ctxsim.measure.devices import Device
 from ctxsim.measure.gemm import wake
 from ctxsim.measure.points import Point
 from ctxsim.measure.run import timed
-from ctxsim.measure.sustained import sustained_ratio
+from ctxsim.measure.sustained import UNLOADED, Load, load_of
 from ctxsim.records.measured import read
 from ctxsim.spec.calibration import ON_CPU
 from ctxsim.spec.scenario import Scenario
@@ -37,15 +37,19 @@ LIMIT_S = parse("100 ms", "seconds")
 """For each point."""
 
 
+_OF_ROWS = ("packed_gemm", "elementwise")
+"""Families whose times know how many rows there are: few when sequences decode, many in chunks."""
+
+
 @dataclass(frozen=True)
 class Speeds:
     """By family of the calibration: the median of seconds now over seconds as they were measured.
 
-    sustained: seconds of a CPU's passes under load over what kernels say that were timed one by one.
+    load: seconds of a CPU's passes under load over what kernels say that were timed one by one.
     """
 
     ratios: Mapping[str, float]
-    sustained: float = 1.0
+    load: Load = UNLOADED
 
     def of(self, scenario: Scenario) -> Scenario:
         """The scenario on the machine as it is now; raises SpecError at fidelity peak."""
@@ -54,20 +58,31 @@ class Speeds:
             raise SpecError(Fault(scenario.path, None, None, "fidelity", message))
         calibration = scenario.calibration
         for family, ratio in self.ratios.items():
-            calibration = calibration.scaled(family, ratio * self.sustained)
+            few, many = self._loaded(family)
+            calibration = calibration.scaled(family, ratio * few, many / few)
         return replace(scenario, calibration=calibration)
+
+    def _loaded(self, family: str) -> tuple[float, float]:
+        """What the load makes of times of few rows, and of many."""
+        if family in _OF_ROWS:
+            return self.load
+        alone = {"serial_decode": self.load.decode_ratio, "masked_prefill": self.load.chunk_ratio}
+        ratio = alone.get(family, self.load.mean_ratio)
+        return ratio, ratio
 
     def __str__(self) -> str:
         """The ratios in a sentence's part."""
         families = ", ".join(f"{family} {ratio:.2f}" for family, ratio in self.ratios.items())
-        return families if self.sustained == 1 else f"{families}; passes under load {self.sustained:.2f}"
+        decode, chunk = self.load
+        loaded = f"; of the model's passes under load, decode {decode:.2f} and chunks of prompts {chunk:.2f}"
+        return families if self.load == UNLOADED else families + loaded
 
 
 def speeds(path: Path, device: Device, scenario: Scenario) -> Speeds:
     """Those of a file of measurements, of points in the scenario's format; raises what ``read`` and ``of`` raise."""
     rows, _ = read(path)
     found = Speeds(_medians(rows, device, scenario.serving.weight_dtype))
-    return replace(found, sustained=sustained_ratio(found.of(scenario), device)) if device.kind == "cpu" else found
+    return replace(found, load=load_of(found.of(scenario), device)) if device.kind == "cpu" else found
 
 
 def _medians(rows: pd.DataFrame, device: Device, dtype: str) -> dict[str, float]:

@@ -1,52 +1,90 @@
 """How much slower a CPU is that goes on computing: what kernels show that are timed one by one is not reached.
 
 On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on. Its clock cannot
-be read, so whether that falls or memory slows is not known.
+be read, so whether that falls or memory slows is not known. Passes that decode wait for memory and those over chunks of
+prompts compute, so each are told apart.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from ctxsim.cost import CostModel
 from ctxsim.measure.devices import Device
-from ctxsim.measure.passes import CHUNK_TOKENS, CONTEXT_TOKENS, SEQUENCES, Passes
+from ctxsim.measure.passes import CHUNK_TOKENS, SEQUENCES, Passes
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
-LOAD_S = parse("16 s", "seconds")
-COUNTED_S = parse("6 s", "seconds")
+LOAD_S = parse("20 s", "seconds")
+COUNTED_S = parse("14 s", "seconds")
 """At the end of the load."""
 
+CONTEXTS_TOKENS = (512, 2_048)
+"""Of sequences that decode."""
 
-def sustained_ratio(scenario: Scenario, device: Device) -> float:
-    """Seconds of another model's passes under load over what the scenario's calibration says of them.
+PASTS_TOKENS = (0, 1_536)
+"""Of chunks; with one, as long as the longest context."""
 
-    The mean of two medians: of passes that decode, and of those over chunks of prompts.
-    """
-    passes = Passes(device, scenario.serving.weight_dtype)
-    cost = CostModel(replace(scenario, model=passes.spec))
-    decode_s = {n: float(cost.pass_s(cost.batch(1, CONTEXT_TOKENS - 1, sequences=n))) for n in SEQUENCES}
-    chunk_s = float(cost.pass_s(cost.batch(CHUNK_TOKENS, 0)))
-    decodes: list[float] = []
-    chunks: list[float] = []
+ALIKE = 4
+"""Passes of one kind follow each other, as in an engine: the first of them is not counted."""
+
+
+class Load(NamedTuple):
+    """Seconds of passes under load over what a calibration says: of those that decode, and of chunks of prompts."""
+
+    decode_ratio: float = 1.0
+    chunk_ratio: float = 1.0
+
+    @property
+    def mean_ratio(self) -> float:
+        """Of what goes on beside any passes."""
+        return (self.decode_ratio + self.chunk_ratio) / 2
+
+
+UNLOADED = Load()
+
+
+class _Kind(NamedTuple):
+    """Equal passes, and what the calibration says of one."""
+
+    decodes: bool
+    one: Callable[[], None]
+    expected_s: float
+
+
+def load_of(scenario: Scenario, device: Device) -> Load:
+    """Ratios of the scenario's own model: the means over kinds of passes (sequences, contexts, pasts) of medians."""
+    kinds = _kinds(scenario, device)
+    found: dict[int, list[float]] = defaultdict(list)
     begin_s = time.perf_counter()
-    while (since_s := time.perf_counter() - begin_s) < LOAD_S:
-        found = [_decoded(passes, decode_s) for _ in SEQUENCES], _timed_s(passes.chunk) / chunk_s
-        if since_s >= LOAD_S - COUNTED_S:
-            decodes += found[0]
-            chunks.append(found[1])
-    return float(np.mean([np.median(decodes), np.median(chunks)]))
+    while (since_s := time.perf_counter() - begin_s) < LOAD_S or not found:
+        for number, kind in enumerate(kinds):
+            seconds = [_timed_s(kind.one) for _ in range(ALIKE)][1:]
+            if since_s >= LOAD_S - COUNTED_S:
+                found[number] += [one_s / kind.expected_s for one_s in seconds]
+    medians = {number: float(np.median(ratios)) for number, ratios in found.items()}
+    decodes, chunks = ([medians[i] for i, kind in enumerate(kinds) if kind.decodes is which] for which in (True, False))
+    return Load(float(np.mean(decodes)), float(np.mean(chunks)))
 
 
-def _decoded(passes: Passes, expected_s: Mapping[int, float]) -> float:
-    start_s = time.perf_counter()
-    sequences = passes.one()
-    return (time.perf_counter() - start_s) / expected_s[sequences]
+def _kinds(scenario: Scenario, device: Device) -> list[_Kind]:
+    passes = Passes(scenario.model, device, scenario.serving.weight_dtype, max(CONTEXTS_TOKENS))
+    cost = CostModel(scenario)
+
+    def decoding(sequences: int, context: int) -> _Kind:
+        expected_s = cost.pass_s(cost.batch(1, context - 1, sequences=sequences))
+        return _Kind(True, lambda: passes.decode(sequences, context), float(expected_s))
+
+    def chunk(past: int) -> _Kind:
+        return _Kind(False, lambda: passes.chunk(past), float(cost.pass_s(cost.batch(CHUNK_TOKENS, past))))
+
+    decodes = [decoding(sequences, context) for sequences in SEQUENCES for context in CONTEXTS_TOKENS]
+    return decodes + [chunk(past) for past in PASTS_TOKENS]
 
 
 def _timed_s(call: Callable[[], None]) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import log, prod
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -38,6 +38,10 @@ ON_CPU: dict[str, Family] = {
 
 WINDOWED = "-windowed"
 """How the variants of attention end that are of sliding windows."""
+
+
+FEW_ROWS, MANY_ROWS = 8, 512
+"""Rows of an operation up to which it counts as one of few, and from which on as one of many."""
 
 
 def _as_tuple(value: object) -> object:
@@ -169,8 +173,9 @@ class CalibrationFile(Spec):
 class Fit:
     """One family in one variant, as the layers above use it; see FitFile.
 
-    scale: times are multiplied with it. size_spreads: (from that size on, spread), the largest first. past_growths:
-    (from so many new tokens on, growth), the longest chunks first.
+    scale: times are multiplied with it; many_scale: those of many rows with this, too (``scale_of``). size_spreads:
+    (from that size on, spread), the largest first. past_growths: (from so many new tokens on, growth), the longest
+    chunks first.
     """
 
     family: str
@@ -182,6 +187,7 @@ class Fit:
     axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
     values: tuple[float, ...] = ()
     scale: float = 1.0
+    many_scale: float = 1.0
     borrowed_from: str | None = None
     size: str = ""
     size_spreads: tuple[tuple[float, float], ...] = ()
@@ -190,6 +196,11 @@ class Fit:
     def __getitem__(self, name: str) -> float:
         """The coefficient of that name."""
         return dict(self.coefficients)[name]
+
+    def scale_of(self, rows: float) -> float:
+        """What times of an operation on so many rows are multiplied with: between few and many, by their logarithm."""
+        share = log(min(max(rows, FEW_ROWS), MANY_ROWS) / FEW_ROWS) / log(MANY_ROWS / FEW_ROWS)
+        return float(self.scale * self.many_scale**share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +216,13 @@ class Calibration:
         found = (fit for fit in self.fits if (fit.family, fit.variant) == (family, variant))
         return next(found, None)
 
-    def scaled(self, family: str, scale: float) -> Calibration:
-        """The same with all times of a family multiplied."""
-        fits = (replace(fit, scale=fit.scale * scale) if fit.family == family else fit for fit in self.fits)
-        return replace(self, fits=tuple(fits))
+    def scaled(self, family: str, scale: float, many_scale: float = 1.0) -> Calibration:
+        """The same with all times of a family multiplied, and those of many rows with ``many_scale``, too."""
+
+        def slower(fit: Fit) -> Fit:
+            return replace(fit, scale=fit.scale * scale, many_scale=fit.many_scale * many_scale)
+
+        return replace(self, fits=tuple(slower(fit) if fit.family == family else fit for fit in self.fits))
 
     def variants(self, family: Family) -> tuple[str, ...]:
         """The variants of a family that there are fits of, in the order of the file."""

@@ -15,7 +15,7 @@ from ctxsim.measure.devices import Device  # noqa: E402
 from ctxsim.measure.elementwise import small_kernel  # noqa: E402
 from ctxsim.measure.operands import noise  # noqa: E402
 from ctxsim.measure.pages import pages  # noqa: E402
-from ctxsim.measure.passes import Passes  # noqa: E402
+from ctxsim.measure.passes import small_passes  # noqa: E402
 from ctxsim.measure.plain_copy import copy_plain  # noqa: E402
 from ctxsim.measure.products import MOST_ROWS, WIDTH, Products  # noqa: E402
 from ctxsim.measure.run import timed  # noqa: E402
@@ -104,14 +104,16 @@ def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
 def test_passes_are_of_different_numbers_of_sequences(monkeypatch):
     asked = []
     monkeypatch.setattr(Transformer, "forward", lambda self, kept, segments: asked.append(segments) or torch.zeros(1))
-    passes = Passes(CPU)
+    passes = small_passes(CPU)
     for _ in range(5):
         passes.one()
     assert [len(segments) for segments in asked] == [1, 2, 4, 8, 1]
     assert [segment.base for segment in asked[2]] == [0, 256, 512, 768]
     assert {segment.total for segments in asked for segment in segments} == {256}
-    passes.chunk()
-    assert [(segment.past, segment.total) for segment in asked[-1]] == [(0, 512)]
+    passes.chunk(128)
+    assert [(segment.past, segment.total) for segment in asked[-1]] == [(128, 640)]
+    passes.decode(2, 100)
+    assert [(segment.base, segment.total) for segment in asked[-1]] == [(0, 100), (256, 100)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

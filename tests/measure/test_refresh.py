@@ -13,10 +13,10 @@ from ctxsim.cost import CostModel  # noqa: E402
 from ctxsim.errors import SpecError  # noqa: E402
 from ctxsim.measure import check, refresh, sustained  # noqa: E402
 from ctxsim.measure.devices import device_of  # noqa: E402
-from ctxsim.measure.passes import SEQUENCES, Passes  # noqa: E402
 from ctxsim.measure.points import Point  # noqa: E402
 from ctxsim.measure.refresh import POINTS, Speeds, point_of, speeds  # noqa: E402
 from ctxsim.measure.rows import row  # noqa: E402
+from ctxsim.measure.sustained import Load  # noqa: E402
 from ctxsim.measure.timing import Timing  # noqa: E402
 from ctxsim.records.measured import read  # noqa: E402
 from ctxsim.spec.scenario import Scenario, load_scenario  # noqa: E402
@@ -42,16 +42,16 @@ def test_speeds_are_medians_of_what_is_timed_again_over_what_was(monkeypatch: py
         asked.append(point)
         return Timing(was[point] * (1.5 if point.family == "gemm" else 1.0), 0.0, 9)
 
-    def under_load(scenario: Scenario, device: object) -> float:
+    def under_load(scenario: Scenario, device: object) -> Load:
         loads.append(scenario)
-        return 1.25
+        return Load(1.25, 1.1)
 
     loads: list[Scenario] = []
     monkeypatch.setattr(refresh, "timed", slower)
-    monkeypatch.setattr(refresh, "sustained_ratio", under_load)
+    monkeypatch.setattr(refresh, "load_of", under_load)
     speed = speeds(FILE, device_of("cpu"), load_scenario("cpu-small"))
-    assert speed.sustained == 1.25
-    assert str(speed).endswith("; passes under load 1.25")
+    assert speed.load == Load(1.25, 1.1)
+    assert str(speed).endswith("; of the model's passes under load, decode 1.25 and chunks of prompts 1.10")
     (load,) = loads
     (scale,) = {fit.scale for fit in load.calibration.fits if fit.family == "packed_gemm"}
     assert scale == pytest.approx(1.5)
@@ -86,34 +86,59 @@ def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:
     assert changed.calibration is not None
     assert {fit.scale for fit in changed.calibration.fits if fit.family == "packed_gemm"} == {2.0}
     assert {fit.scale for fit in changed.calibration.fits if fit.family != "packed_gemm"} == {1.0}
-    loaded = Speeds({"packed_gemm": 2.0, "host": 0.5}, sustained=1.5).of(scenario)
-    assert loaded.calibration is not None
-    assert {fit.scale for fit in loaded.calibration.fits if fit.family == "packed_gemm"} == {3.0}
-    assert {fit.scale for fit in loaded.calibration.fits if fit.family == "host"} == {0.75}
     with pytest.raises(SpecError, match="expected fidelity calibrated"):
         Speeds({"packed_gemm": 2.0}).of(replace(scenario, fidelity="peak", calibration=None))
 
 
+def test_a_load_slows_what_decodes_and_what_fills_apart() -> None:
+    """Few rows as decoding does and many as chunks do; what goes on beside both by the mean of both."""
+    names = ("packed_gemm", "elementwise", "serial_decode", "masked_prefill", "copy", "host")
+    found = Speeds(dict.fromkeys(names, 2.0), Load(1.5, 1.0)).of(load_scenario("cpu-small")).calibration
+    assert found is not None
+    scales = {fit.family: (fit.scale_of(8), fit.scale_of(512)) for fit in found.fits if fit.family in names}
+    few_many = dict.fromkeys(names[:2], (3.0, 2.0))
+    assert scales == few_many | {
+        "serial_decode": (3.0, 3.0), "masked_prefill": (2.0, 2.0), "copy": (2.5, 2.5), "host": (2.5, 2.5),
+    }  # fmt: skip
+
+
 def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as predicted at first; decode half as long again, and chunks a tenth, from 9.5 s on, by the clock."""
+    """As long as predicted at first; decode half as long again, and chunks a tenth, from 6 s on, by the clock.
+
+    The first pass of each kind takes ten times as long, and is not counted.
+    """
     scenario = load_scenario("cpu-small")
-    spec = Passes(device_of("cpu")).spec
-    cost = CostModel(replace(scenario, model=spec))
-    clock = [0.0]
-    asked: list[int] = []
+    cost = CostModel(scenario)
+    clock, asked = [0.0], [("", 0, 0)]
 
-    def one(self: Passes) -> int:
-        asked.append(SEQUENCES[len(asked) % len(SEQUENCES)])
-        slow = 1.5 if clock[0] >= 9.5 else 1.0
-        clock[0] += slow * cost.pass_s(cost.batch(1, 255, sequences=asked[-1]))
-        return asked[-1]
+    def take(kind: tuple[str, int, int], slow: float, predicted_s: float) -> None:
+        first = asked[-1] != kind
+        asked.append(kind)
+        clock[0] += predicted_s * (10.0 if first else slow if clock[0] >= 6.0 else 1.0)
 
-    def chunk(self: Passes) -> None:
-        clock[0] += (1.1 if clock[0] >= 9.5 else 1.0) * cost.pass_s(cost.batch(512, 0))
+    class Fake:
+        def __init__(self, *given: object) -> None:
+            assert given == (scenario.model, device_of("cpu"), "fp32", 2048)
 
-    monkeypatch.setattr(Passes, "chunk", chunk)
-    monkeypatch.setattr(Passes, "one", one)
+        def decode(self, sequences: int, context: int) -> None:
+            predicted_s = cost.pass_s(cost.batch(1, context - 1, sequences=sequences))
+            take(("decode", sequences, context), 1.5, predicted_s)
+
+        def chunk(self, past: int) -> None:
+            take(("chunk", 512, past), 1.1, cost.pass_s(cost.batch(512, past)))
+
+    monkeypatch.setattr(sustained, "Passes", Fake)
     monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
-    assert sustained.sustained_ratio(scenario, device_of("cpu")) == pytest.approx((1.5 + 1.1) / 2)
-    assert 16.0 <= clock[0] < 16.5
-    assert set(asked) == {1, 2, 4, 8}
+    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.5, 1.1))
+    assert clock[0] >= 20.0
+    assert {sequences for kind, sequences, _ in asked if kind == "decode"} == {1, 2, 4, 8}
+    assert {past for kind, _, past in asked if kind == "chunk"} == {0, 1536}
+
+
+def test_passes_longer_than_a_load_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = load_scenario("cpu-small")
+    clock = [0.0]
+    slow = sustained._Kind(True, lambda: clock.__setitem__(0, clock[0] + 30.0), 15.0)
+    monkeypatch.setattr(sustained, "_kinds", lambda *given: [slow, slow._replace(decodes=False, expected_s=30.0)])
+    monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
+    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((2.0, 1.0))

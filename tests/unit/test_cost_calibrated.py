@@ -262,6 +262,22 @@ def test_scaled_families_scale_their_share_alone() -> None:
     assert all(twice[name] == once[name] for name in set(once) - products)
 
 
+def test_few_rows_and_many_are_scaled_apart() -> None:
+    """Up to 8 rows the one, from 512 on both, half way between (64 rows, by logarithm) the root of the other."""
+    of = calibrated(scenario("llama-3.1-8b", A100))
+    assert of.calibration is not None
+    asked = of.calibration.scaled("gemm", 3.0, 0.25)
+    slower = replace(of, calibration=asked)
+    for rows, scale in ((1, 3.0), (8, 3.0), (64, 1.5), (512, 0.75), (4096, 0.75)):
+        once, scaled = (
+            {c.name: c.seconds for c in CostModel(s).breakdown(CostModel(s).batch(rows, 0))} for s in (of, slower)
+        )
+        assert scaled["mlp"] == pytest.approx(scale * once["mlp"])
+        assert scaled["head"] == pytest.approx(3.0 * once["head"]), "of one row: the last token of the prompt"
+    (twice,) = {fit.many_scale for fit in asked.scaled("gemm", 1.0, 0.5).fits if fit.family == "gemm"}
+    assert twice == 0.125
+
+
 def test_only_as_many_pieces_as_are_asked_for() -> None:
     cost = cost_of("llama-3.1-8b")
     batch, _ = next(iter(repetitions(cost.spans, 10_000, 1000, 1)))

@@ -65,7 +65,7 @@ def _products(scenario: Scenario, bench: Bench) -> Iterator[Tariff]:
 def _product_s(bench: Bench, fit: Fit, dtype: str, product: RankProduct, rows: int) -> float:
     form = packed_gemm_s if fit.family == "packed_gemm" else gemm_s
     multiplied = rows if product.token_ratio == 1.0 else max(1, round(rows * product.token_ratio))
-    return fit.scale * float(form(bench.device, fit, dtype, multiplied, product.outputs, product.inputs))
+    return fit.scale_of(multiplied) * float(form(bench.device, fit, dtype, multiplied, product.outputs, product.inputs))
 
 
 def product_fit(calibration: Calibration, dtype: str) -> Fit | None:

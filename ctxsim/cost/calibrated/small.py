@@ -87,4 +87,4 @@ def _by_rank(layer: Layer, ranks: int) -> dict[str, float]:
 
 
 def _moved_s(bench: Bench, fit: Fit, bytes_per_row: float, rows: int) -> float:
-    return fit.scale * float(elementwise_s(bench.device, fit, rows * bytes_per_row, rows))
+    return fit.scale_of(rows) * float(elementwise_s(bench.device, fit, rows * bytes_per_row, rows))
