@@ -40,11 +40,6 @@ class Load(NamedTuple):
     decode_ratio: float = 1.0
     chunk_ratio: float = 1.0
 
-    @property
-    def mean_ratio(self) -> float:
-        """Of what goes on beside any passes."""
-        return (self.decode_ratio + self.chunk_ratio) / 2
-
 
 UNLOADED = Load()
 
