@@ -36,10 +36,9 @@ LEAST_S, MOST_S = parse("20 us", "seconds"), parse("50 ms", "seconds")
 LIMIT_S = parse("100 ms", "seconds")
 """For each point."""
 
-
 _NOT_AGAIN = ("launch", "all_reduce", "copy")
-"""Copies: what they took when timed again (0.83 to 0.99 of before) said nothing of the engine's in five runs, which took
-58 us a MiB in the median in each, and 63 to 71 on average."""
+"""Copies: timed again they took 0.83 to 1.02 of before in seven runs, and the engine's 57 to 61 us a MiB in the median
+(71 once), whatever had been read."""
 
 _OF_ROWS = ("packed_gemm", "elementwise")
 """Families whose times know how many rows there are: few when sequences decode, many in chunks."""
