@@ -31,7 +31,7 @@ class Passes:
     """
 
     def __init__(self, spec: ModelSpec, device: Device, dtype: str, longest_tokens: int) -> None:
-        self.spec, self._longest_tokens = spec, longest_tokens
+        self._longest_tokens = longest_tokens
         self._model = Transformer(spec, device.torch, DTYPES[dtype], longest_tokens, SEED)
         kept = (self._model.num_layers, max(SEQUENCES) * longest_tokens, *self._model.cache_values())
         self._kept = pages(kept, self._model.dtype, device.torch).zero_()

@@ -80,6 +80,24 @@ def test_what_is_predicted_is_the_machine_as_it_is(monkeypatch: pytest.MonkeyPat
     assert {fit.scale for fit in scenario.calibration.fits if fit.family == "packed_gemm"} == {2.0}
 
 
+def test_the_machine_is_compared_with_the_calibration_before_and_after(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not with what it was scaled to: the scale would count twice."""
+    asked: list[Scenario] = []
+
+    def read_speeds(path: Path, device: object, scenario: Scenario) -> Speeds:
+        asked.append(scenario)
+        return Speeds({"packed_gemm": 2.0})
+
+    monkeypatch.setattr(check, "speeds", read_speeds)
+    tiny = {"workload.users": 1, "workload.num_sessions": 1, "workload.rounds": 1, "workload.document_tokens": 32}
+    tiny |= {"workload.answer_tokens": 2, "workload.question_tokens": 8, "serving.num_gpu_blocks_override": 520}
+    check.check_engine(load_scenario("cpu-small", tiny), "cpu", tmp_path, "a test", FILE)
+    before, after = asked
+    assert before.calibration == after.calibration
+
+
 def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:
     scenario = load_scenario("cpu-small")
     changed = Speeds({"packed_gemm": 2.0}).of(scenario)
