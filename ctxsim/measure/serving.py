@@ -76,9 +76,13 @@ def _check_room(scenario: Scenario, room: Room, device: Device, itemsize: int) -
 
 
 def _store(model: Transformer, tokens: int, place: torch.device) -> torch.Tensor:
-    """Memory for the KV of so many tokens in all layers; written once, so that all its pages are there."""
+    """Memory for the KV of so many tokens in all layers.
+
+    Written once, so that all its pages are there, and with values that differ from page to page, as KV does: pages that
+    are alike can be kept once by what the machine runs on, and are paid for when first written.
+    """
     shape = (model.num_layers, tokens, *model.cache_values())
-    return pages(shape, model.dtype, place).zero_()
+    return pages(shape, model.dtype, place).normal_()
 
 
 def _warm_up(model: Transformer, store: torch.Tensor, scenario: Scenario) -> None:
