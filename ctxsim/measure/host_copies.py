@@ -1,9 +1,7 @@
 """Copies within a CPU's memory as the torch engine makes them: by a thread, while the main one computes or just has.
 
-Threads that multiply and one that copies are more than there are cores, and now and then the system lets one wait for
-another. How often depends on what is computed: beside products of one row, back to back, copies of 32 MiB went at 11
-GB/s in one process and at 18 in the next; beside passes of a decoder at 16 to 17 in the median of each, some at 5. So
-what goes on beside them is passes. Each run is the only copy, as a session's is.
+What goes on beside them is passes: beside products of one row, back to back, copies of 32 MiB went at 11 GB/s in one
+process and at 18 in the next. Each run is the only copy, as a session's is.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from itertools import cycle
 import torch
 
 from ctxsim.measure.copies import Blocks, piece_sets
+from ctxsim.measure.copy_threads import copy_threads
 from ctxsim.measure.devices import Device
 from ctxsim.measure.passes import Passes, small_passes
 from ctxsim.measure.plain_copy import copy_plain
@@ -35,7 +34,7 @@ def timing(point: Point, device: Device) -> Timing:
     sets = cycle(piece_sets(point, ends, rotation(point.touched_bytes, device.cache_bytes)))
     passes = small_passes(device)
     one_s = _beside_s if point.beside == "gemm" else _after_s
-    with ThreadPoolExecutor(1) as thread:
+    with copy_threads(1) as (thread,):
         samples = [one_s(thread, next(sets), passes) for _ in range(RUNS + 1)]
     return timing_of(samples[1:])
 

@@ -18,7 +18,7 @@ from ctxsim.measure.served import Served
 from ctxsim.measure.serving_kv import Room, ServedKv, engine_core, room_of
 from ctxsim.measure.serving_rows import Tables
 from ctxsim.measure.serving_support import check_served
-from ctxsim.measure.swapping import make_copier, page_lock
+from ctxsim.measure.swapping import copier_of, page_lock
 from ctxsim.measure.transformer import Segment, Transformer, shape_of
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import show
@@ -37,7 +37,8 @@ def serve(
     device: cuda or cpu. dtype: of weights and KV, the scenario's where none is given; whatever bytes the scenario's
     have, room is the scenario's in tokens, and bytes in the tables are those that were there. progress: called with the
     number of finished requests. skips_idle: time in which nothing is computed or copied is not waited for, and counts
-    as passed.
+    as passed. On a CPU threads that compute yield to others meanwhile, and afterwards, too, where the process has no right
+    to raise its priority.
     Raises SpecError for what the engine cannot do, InfeasibleError where the device has no room for it.
     """
     found = device_of(device)
@@ -58,8 +59,9 @@ def serve(
     horizon_s = inf if scenario.run.horizon is None else scenario.run.horizon
     users = Users(make_source(scenario.workload, scenario.run.seed), horizon_s)
     server = Server(scenario, users, model, core, clock, tables, progress)
-    kv = ServedKv(core, stores, make_copier(found.torch, clock.now_s), server.sequences.length, server.copied)
-    server.run(kv)
+    with copier_of(found.torch, clock.now_s) as copier:
+        kv = ServedKv(core, stores, copier, server.sequences.length, server.copied)
+        server.run(kv)
     return Served(scenario, tables.named(), _meta(found, dtype, server, kv, skips_idle))
 
 

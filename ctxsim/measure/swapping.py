@@ -1,21 +1,23 @@
 """Copies of KV between the device and host memory while the engine computes: one after the other each way.
 
 On CUDA a stream for each direction copies from and to page-locked memory; on a CPU both sides are its own memory, and a
-thread for each direction copies.
+thread for each direction copies, before those that compute.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from ctxsim.engine import HBM, Move
+from ctxsim.measure.copy_threads import Threads, copy_threads
 from ctxsim.measure.plain_copy import copy_plain
 from ctxsim.units import parse
 
@@ -64,11 +66,11 @@ class Copier(Protocol):
 
 
 class ThreadCopier:
-    """Copies by two threads."""
+    """Copies by two threads: in, out."""
 
-    def __init__(self, now: Now) -> None:
+    def __init__(self, now: Now, threads: Threads) -> None:
         self._now = now
-        self._threads = (ThreadPoolExecutor(1), ThreadPoolExecutor(1))
+        self._threads = threads
         self._under_way: list[Future[Copied]] = []
 
     def __len__(self) -> int:
@@ -148,6 +150,11 @@ def page_lock(store: torch.Tensor) -> None:
         _CUDA.check_error(_CUDA.cudart().cudaHostRegister(store.data_ptr(), store.nbytes, 0))
 
 
-def make_copier(device: torch.device, now: Now) -> Copier:
+@contextmanager
+def copier_of(device: torch.device, now: Now) -> Iterator[Copier]:
     """The copier of that kind of device."""
-    return StreamCopier(now) if device.type == "cuda" else ThreadCopier(now)
+    if device.type == "cuda":
+        yield StreamCopier(now)
+        return
+    with copy_threads(2) as threads:
+        yield ThreadCopier(now, threads)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
+import subprocess
+import sys
 import time
 from types import MethodType
 
@@ -99,6 +102,25 @@ def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
     assert found.n_runs == host_copies.RUNS
     least = (host_copies.RUNS + 1) * (2 if beside == "gemm" else 1)
     assert least <= len(passes) <= 2 * least
+
+
+_POLICIES = """
+import os, threading
+from ctxsim.measure.copy_threads import copy_threads
+policy = lambda: os.sched_getscheduler(threading.get_native_id())
+with copy_threads(2) as threads:
+    print(*(thread.submit(policy).result() for thread in threads), policy())
+print(policy())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such policies")
+def test_threads_that_compute_yield_to_those_that_copy_while_these_last():
+    """In a process of its own: one without rights keeps the low priority."""
+    run = subprocess.run([sys.executable, "-c", _POLICIES], capture_output=True, text=True, check=True)
+    during, after = run.stdout.splitlines()
+    assert during == f"{os.SCHED_OTHER} {os.SCHED_OTHER} {os.SCHED_IDLE}"
+    assert int(after) == os.SCHED_OTHER or os.geteuid() != 0
 
 
 def test_passes_are_of_different_numbers_of_sequences(monkeypatch):
