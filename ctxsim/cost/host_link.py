@@ -22,6 +22,10 @@ class Way:
     start_s: float
     descriptor_s: float
 
+    def seconds(self, moved_bytes: float, descriptors: int) -> float:
+        """Of a copy that has the way to itself."""
+        return self.start_s + descriptors * self.descriptor_s + moved_bytes / self.bytes_per_s
+
 
 def way(scenario: Scenario, direction: Direction, beside: bool = False) -> Way:
     """What copies take that way, from page-locked memory where that makes a difference.

@@ -8,8 +8,8 @@ from itertools import cycle
 
 from ctxsim.measure.devices import Device
 from ctxsim.measure.operands import DTYPES
-from ctxsim.measure.pages import pages
 from ctxsim.measure.small_decoder import small_decoder
+from ctxsim.measure.stores import kv_store
 from ctxsim.measure.transformer import Segment, Transformer
 from ctxsim.spec.model import ModelSpec
 
@@ -27,14 +27,13 @@ SEED = 0
 class Passes:
     """Passes of a model whose weights are together more than a cache has.
 
-    longest_tokens: the longest context of a sequence. KV is zeros, which take as long as other values.
+    longest_tokens: the longest context of a sequence.
     """
 
     def __init__(self, spec: ModelSpec, device: Device, dtype: str, longest_tokens: int) -> None:
         self._longest_tokens = longest_tokens
-        self._model = Transformer(spec, device.torch, DTYPES[dtype], longest_tokens, SEED)
-        kept = (self._model.num_layers, max(SEQUENCES) * longest_tokens, *self._model.cache_values())
-        self._kept = pages(kept, self._model.dtype, device.torch).zero_()
+        self.model = Transformer(spec, device.torch, DTYPES[dtype], longest_tokens, SEED)
+        self._kept = kv_store(self.model, max(SEQUENCES) * longest_tokens, device.torch)
         self._sequences = cycle(SEQUENCES)
 
     def one(self) -> None:
@@ -51,7 +50,7 @@ class Passes:
         self._compute([Segment(0, past_tokens, [0] * CHUNK_TOKENS)])
 
     def _compute(self, segments: Sequence[Segment]) -> None:
-        self._model.forward(self._kept, segments).argmax(dim=-1).tolist()
+        self.model.forward(self._kept, segments).argmax(dim=-1).tolist()
 
 
 @cache

@@ -37,8 +37,7 @@ LIMIT_S = parse("100 ms", "seconds")
 """For each point."""
 
 _NOT_AGAIN = ("launch", "all_reduce", "copy")
-"""Copies: timed again they took 0.83 to 1.02 of before in seven runs, and the engine's 57 to 61 us a MiB in the median
-(71 once), whatever had been read."""
+"""Copies are timed under load."""
 
 _OF_ROWS = ("packed_gemm", "elementwise")
 """Families whose times know how many rows there are: few when sequences decode, many in chunks."""
@@ -48,7 +47,7 @@ _OF_ROWS = ("packed_gemm", "elementwise")
 class Speeds:
     """By family of the calibration: the median of seconds now over seconds as they were measured.
 
-    load: seconds of a CPU's passes under load over what kernels say that were timed one by one.
+    load: seconds of a CPU's passes and copies under load over what was timed one by one.
     """
 
     ratios: Mapping[str, float]
@@ -63,19 +62,19 @@ class Speeds:
         for family, ratio in self.ratios.items():
             few, many = self._loaded(family)
             calibration = calibration.scaled(family, ratio * few, many / few)
-        return replace(scenario, calibration=calibration)
+        return replace(scenario, calibration=calibration.scaled("copy", self.load.copy_ratio))
 
     def _loaded(self, family: str) -> tuple[float, float]:
         """What the load makes of times of few rows, and of many."""
-        decode, chunk = self.load
+        decode, chunk, _ = self.load
         few = chunk if family == "masked_prefill" else decode
         return few, chunk if family in _OF_ROWS else few
 
     def __str__(self) -> str:
         """The ratios in a sentence's part."""
         families = ", ".join(f"{family} {ratio:.2f}" for family, ratio in self.ratios.items())
-        decode, chunk = self.load
-        loaded = f"; of the model's passes under load, decode {decode:.2f} and chunks of prompts {chunk:.2f}"
+        decode, chunk, copy = self.load
+        loaded = f"; under load, decode {decode:.2f}, chunks of prompts {chunk:.2f} and copies {copy:.2f}"
         return families if self.load == UNLOADED else families + loaded
 
 

@@ -13,11 +13,11 @@ from ctxsim.measure.clock import Clock
 from ctxsim.measure.devices import Device, device_of
 from ctxsim.measure.engine import Progress, Server, Users
 from ctxsim.measure.operands import DTYPES
-from ctxsim.measure.pages import pages
 from ctxsim.measure.served import Served
 from ctxsim.measure.serving_kv import Room, ServedKv, engine_core, room_of
 from ctxsim.measure.serving_rows import Tables
 from ctxsim.measure.serving_support import check_served
+from ctxsim.measure.stores import kv_store
 from ctxsim.measure.swapping import copier_of, page_lock
 from ctxsim.measure.transformer import Segment, Transformer, shape_of
 from ctxsim.spec.scenario import Scenario
@@ -37,8 +37,8 @@ def serve(
     device: cuda or cpu. dtype: of weights and KV, the scenario's where none is given; whatever bytes the scenario's
     have, room is the scenario's in tokens, and bytes in the tables are those that were there. progress: called with the
     number of finished requests. skips_idle: time in which nothing is computed or copied is not waited for, and counts
-    as passed. On a CPU threads that compute yield to others meanwhile, and afterwards, too, where the process has no right
-    to raise its priority.
+    as passed. On a CPU threads that compute yield to others meanwhile, and afterwards, too, where the process may not
+    raise its priority.
     Raises SpecError for what the engine cannot do, InfeasibleError where the device has no room for it.
     """
     found = device_of(device)
@@ -50,7 +50,7 @@ def serve(
     _check_room(scenario, room, found, itemsize)
     model = Transformer(scenario.model, found.torch, DTYPES[dtype], scenario.max_model_len, scenario.run.seed)
     host_tokens = room.host_tokens + room.transit_tokens
-    stores = _store(model, room.device_tokens, found.torch), _store(model, host_tokens, torch.device("cpu"))
+    stores = kv_store(model, room.device_tokens, found.torch), kv_store(model, host_tokens, torch.device("cpu"))
     if found.kind == "cuda":
         page_lock(stores[1])
     _warm_up(model, stores[0], scenario)
@@ -75,16 +75,6 @@ def _check_room(scenario: Scenario, room: Room, device: Device, itemsize: int) -
         weights, kv, free = (show(amount, "bytes") for amount in (weight_bytes, kv_bytes, free_bytes))
         reason = f"weights need {weights} and the scenario's KV {kv}, {device.name} has {free} free"
         raise InfeasibleError(f"{reason}; set serving.num_gpu_blocks_override and host_kv_capacity to what fits")
-
-
-def _store(model: Transformer, tokens: int, place: torch.device) -> torch.Tensor:
-    """Memory for the KV of so many tokens in all layers.
-
-    Written once, so that all its pages are there, and with values that differ from page to page, as KV does: pages that
-    are alike can be kept once by what the machine runs on, and are paid for when first written.
-    """
-    shape = (model.num_layers, tokens, *model.cache_values())
-    return pages(shape, model.dtype, place).normal_()
 
 
 def _warm_up(model: Transformer, store: torch.Tensor, scenario: Scenario) -> None:

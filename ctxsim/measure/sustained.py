@@ -2,7 +2,7 @@
 
 On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on. Its clock cannot
 be read, so whether that falls or memory slows is not known. Passes that decode wait for memory and those over chunks of
-prompts compute, so each are told apart.
+prompts compute, so each are told apart; and copies beside them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from ctxsim.cost import CostModel
+from ctxsim.measure.copy_threads import copy_threads
 from ctxsim.measure.devices import Device
 from ctxsim.measure.passes import CHUNK_TOKENS, SEQUENCES, Passes
+from ctxsim.measure.serving_kv import room_of
+from ctxsim.measure.session_copies import SessionCopies
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
@@ -31,17 +35,21 @@ PASTS_TOKENS = (0, 1_536)
 """Of chunks; with one, as long as the longest context."""
 
 ALIKE = 4
-"""Passes of one kind follow each other, as in an engine: the first of them is not counted."""
+"""Passes of one kind follow each other, as in an engine: the first, which has copies beside it, is not counted."""
 
 
 class Load(NamedTuple):
-    """Seconds of passes under load over what a calibration says: of those that decode, and of chunks of prompts."""
+    """Seconds under load over what a calibration says: of passes that decode, of chunks of prompts, and of copies."""
 
     decode_ratio: float = 1.0
     chunk_ratio: float = 1.0
+    copy_ratio: float = 1.0
 
 
 UNLOADED = Load()
+
+Beside = Callable[[Callable[[], None]], list[float]]
+"""Calls what it is given, at least once, and copies meanwhile; returns seconds over what the calibration says."""
 
 
 class _Kind(NamedTuple):
@@ -53,22 +61,43 @@ class _Kind(NamedTuple):
 
 
 def load_of(scenario: Scenario, device: Device) -> Load:
-    """Ratios of the scenario's own model: the means over kinds of passes (sequences, contexts, pasts) of medians."""
-    kinds = _kinds(scenario, device)
+    """Ratios of the scenario's own model: the means over kinds of passes (sequences, contexts, pasts) of medians.
+
+    Of copies the mean, where the scenario has room for sessions in host memory: some wait, in an engine, too.
+    """
+    passes = Passes(scenario.model, device, scenario.serving.weight_dtype, max(CONTEXTS_TOKENS))
+    kinds = _kinds(scenario, passes)
     found: dict[int, list[float]] = defaultdict(list)
-    begin_s = time.perf_counter()
-    while (since_s := time.perf_counter() - begin_s) < LOAD_S or not found:
-        for number, kind in enumerate(kinds):
-            seconds = [_timed_s(kind.one) for _ in range(ALIKE)][1:]
-            if since_s >= LOAD_S - COUNTED_S:
-                found[number] += [one_s / kind.expected_s for one_s in seconds]
+    copied: list[float] = []
+    with copy_threads(1) as (thread,):
+        beside = _copies(scenario, passes, thread)
+        begin_s = time.perf_counter()
+        while (since_s := time.perf_counter() - begin_s) < LOAD_S or not found:
+            for number, kind in enumerate(kinds):
+                ratios = beside(kind.one)
+                seconds = [_timed_s(kind.one) for _ in range(ALIKE - 1)]
+                if since_s >= LOAD_S - COUNTED_S:
+                    found[number] += [one_s / kind.expected_s for one_s in seconds]
+                    copied += ratios
     medians = {number: float(np.median(ratios)) for number, ratios in found.items()}
     decodes, chunks = ([medians[i] for i, kind in enumerate(kinds) if kind.decodes is which] for which in (True, False))
-    return Load(float(np.mean(decodes)), float(np.mean(chunks)))
+    return Load(*(float(np.mean(ratios or [1.0])) for ratios in (decodes, chunks, copied)))
 
 
-def _kinds(scenario: Scenario, device: Device) -> list[_Kind]:
-    passes = Passes(scenario.model, device, scenario.serving.weight_dtype, max(CONTEXTS_TOKENS))
+def _copies(scenario: Scenario, passes: Passes, thread: ThreadPoolExecutor) -> Beside:
+    """Copies of sessions; none where there is no room for them in host memory."""
+    room = room_of(scenario, CostModel(scenario), passes.model.token_bytes)
+    if room.host_tokens:
+        return SessionCopies(scenario, passes.model, room, thread).beside
+
+    def nothing(one: Callable[[], None]) -> list[float]:
+        one()
+        return []
+
+    return nothing
+
+
+def _kinds(scenario: Scenario, passes: Passes) -> list[_Kind]:
     cost = CostModel(scenario)
 
     def decoding(sequences: int, context: int) -> _Kind:

@@ -93,9 +93,9 @@ def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
     """In a thread, after a pass of the main one, or with passes until it has ended; passes are not timed."""
     passes = []
     monkeypatch.setattr(host_copies.Passes, "one", lambda self: passes.append(time.sleep(0.004)))
-    copied = host_copies._copy_s
+    copied = host_copies.copied_s
     slow = 0.010 if beside == "gemm" else 0.0
-    monkeypatch.setattr(host_copies, "_copy_s", lambda *pieces: (time.sleep(slow), copied(*pieces))[1])
+    monkeypatch.setattr(host_copies, "copied_s", lambda *pieces: (time.sleep(slow), copied(*pieces))[1])
     point = Point("copy", moved_bytes=2**16, block_bytes=2**14, descriptors=4, direction="device", beside=beside)
     found = timed(point, CPU, 0.01)
     assert 0 < found.seconds < 0.001

@@ -45,14 +45,14 @@ def test_speeds_are_medians_of_what_is_timed_again_over_what_was(monkeypatch: py
 
     def under_load(scenario: Scenario, device: object) -> Load:
         loads.append(scenario)
-        return Load(1.25, 1.1)
+        return Load(1.25, 1.1, 1.2)
 
     loads: list[Scenario] = []
     monkeypatch.setattr(refresh, "timed", slower)
     monkeypatch.setattr(refresh, "load_of", under_load)
     speed = speeds(FILE, device_of("cpu"), load_scenario("cpu-small"))
-    assert speed.load == Load(1.25, 1.1)
-    assert str(speed).endswith("; of the model's passes under load, decode 1.25 and chunks of prompts 1.10")
+    assert speed.load == Load(1.25, 1.1, 1.2)
+    assert str(speed).endswith("; under load, decode 1.25, chunks of prompts 1.10 and copies 1.20")
     (load,) = loads
     (scale,) = {fit.scale for fit in load.calibration.fits if fit.family == "packed_gemm"}
     assert scale == pytest.approx(1.5)
