@@ -45,9 +45,10 @@ class SessionCopies:
         self.expected_s = [one.seconds(moved_bytes, model.num_layers) for one in ways]
 
     def beside(self, one: Callable[[], None]) -> list[float]:
-        """Seconds of a copy out and one back over what the calibration says of each, while passes go on."""
+        """Seconds of a copy out and one back over what the calibration says of each, while passes (``one``) go on."""
         out, back = self._pieces(next(self._out)), self._pieces(next(self._back))
         copying = self._thread.submit(lambda: [copied_s(*out), copied_s(*reversed(back))])
+        one()
         while not copying.done():
             one()
         return [seconds / expected_s for seconds, expected_s in zip(copying.result(), self.expected_s, strict=True)]

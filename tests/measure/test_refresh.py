@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -112,17 +113,19 @@ def test_a_scenario_is_asked_of_the_machine_as_it_is() -> None:
 def test_a_load_slows_what_decodes_and_what_fills_apart() -> None:
     """Few rows as decoding does and many as chunks do."""
     names = ("packed_gemm", "elementwise", "serial_decode", "masked_prefill", "host")
-    found = Speeds(dict.fromkeys(names, 2.0), Load(1.5, 1.0)).of(load_scenario("cpu-small")).calibration
+    found = Speeds(dict.fromkeys(names, 2.0), Load(1.5, 1.0, 1.2)).of(load_scenario("cpu-small")).calibration
     assert found is not None
     scales = {fit.family: (fit.scale_of(8), fit.scale_of(512)) for fit in found.fits if fit.family in names}
     few_many = dict.fromkeys(names[:2], (3.0, 2.0))
     assert scales == few_many | {
         "serial_decode": (3.0, 3.0), "masked_prefill": (2.0, 2.0), "host": (3.0, 3.0),
     }  # fmt: skip
+    assert {fit.scale for fit in found.fits if fit.family == "copy"} == {1.2}
 
 
 def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as predicted at first; decode half as long again, and chunks a tenth, from 6 s on, by the clock."""
+    """As long as predicted at first; decode half as long again, chunks a tenth, and copies two and four times as long
+    from 6 s on, by the clock."""
     scenario = load_scenario("cpu-small")
     cost = CostModel(scenario)
     clock, asked = [0.0], [("", 0, 0)]
@@ -143,9 +146,14 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
         def chunk(self, past: int) -> None:
             take(("chunk", 512, past), 1.1, cost.pass_s(cost.batch(512, past)))
 
+    def beside(one: Callable[[], None]) -> list[float]:
+        one()
+        return [2.0, 4.0] if clock[0] >= 6.0 else [1.0, 1.0]
+
     monkeypatch.setattr(sustained, "Passes", Fake)
+    monkeypatch.setattr(sustained, "_copies", lambda *given: beside)
     monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
-    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.5, 1.1))
+    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.5, 1.1, 3.0))
     assert clock[0] >= 20.0
     assert {sequences for kind, sequences, _ in asked if kind == "decode"} == {1, 2, 4, 8}
     assert {past for kind, _, past in asked if kind == "chunk"} == {0, 1536}
@@ -158,5 +166,7 @@ def test_the_first_of_passes_alike_is_not_counted_and_long_ones_are_counted_once
     clock, turns = [0.0], cycle((10.0, 1.0, 2.0, 3.0))
     slow = sustained._Kind(True, lambda: clock.__setitem__(0, clock[0] + 30.0 * next(turns)), 15.0)
     monkeypatch.setattr(sustained, "_kinds", lambda *given: [slow, slow._replace(decodes=False, expected_s=30.0)])
+    monkeypatch.setattr(sustained, "Passes", lambda *given: None)
+    monkeypatch.setattr(sustained, "_copies", lambda *given: lambda one: one() or [])
     monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
-    assert sustained.load_of(load_scenario("cpu-small"), device_of("cpu")) == pytest.approx((4.0, 2.0))
+    assert sustained.load_of(load_scenario("cpu-small"), device_of("cpu")) == pytest.approx((4.0, 2.0, 1.0))
