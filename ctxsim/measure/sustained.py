@@ -1,6 +1,7 @@
 """How much slower a CPU is that goes on computing: what kernels show that are timed one by one is not reached.
 
-On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on. Its clock cannot
+On one virtual machine passes of eight sequences took 31 ms for six seconds, and 36 to 39 from then on; after a minute
+of mixed passes those of four and eight had become a tenth slower, those of one to three a twentieth. Its clock cannot
 be read, so whether that falls or memory slows is not known. Passes that decode wait for memory and those over chunks of
 prompts compute, so each are told apart; and copies beside them.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -18,15 +19,20 @@ import numpy as np
 from ctxsim.cost import CostModel
 from ctxsim.measure.copy_threads import copy_threads
 from ctxsim.measure.devices import Device
-from ctxsim.measure.passes import CHUNK_TOKENS, SEQUENCES, Passes
+from ctxsim.measure.mix import decoding_shares
+from ctxsim.measure.passes import CHUNK_TOKENS, Passes
 from ctxsim.measure.serving_kv import room_of
 from ctxsim.measure.session_copies import SessionCopies
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
-LOAD_S = parse("20 s", "seconds")
-COUNTED_S = parse("14 s", "seconds")
+LOAD_S = parse("75 s", "seconds")
+COUNTED_S = parse("30 s", "seconds")
 """At the end of the load."""
+
+SEQUENCES = (1, 2, 3, 4, 8)
+"""That decode together. Libraries multiply few rows in ways of their own, which passes tell apart: with three rows they
+took 7 to 20 % longer than said when those of one and two took 0 to 8."""
 
 CONTEXTS_TOKENS = (512, 2_048)
 """Of sequences that decode."""
@@ -53,17 +59,19 @@ Beside = Callable[[Callable[[], None]], list[float]]
 
 
 class _Kind(NamedTuple):
-    """Equal passes, and what the calibration says of one."""
+    """Equal passes, what the calibration says of one, and how much they count."""
 
     decodes: bool
     one: Callable[[], None]
     expected_s: float
+    weight: float = 1.0
 
 
 def load_of(scenario: Scenario, device: Device) -> Load:
     """Ratios of the scenario's own model: the means over kinds of passes (sequences, contexts, pasts) of medians.
 
-    Of copies the mean, where the scenario has room for sessions in host memory: some wait, in an engine, too.
+    Numbers of sequences count by the time that they decode in a simulation of the scenario. Of copies the mean, where
+    the scenario has room for sessions in host memory: some wait, in an engine, too.
     """
     passes = Passes(scenario.model, device, scenario.serving.weight_dtype, max(CONTEXTS_TOKENS))
     kinds = _kinds(scenario, passes)
@@ -79,9 +87,14 @@ def load_of(scenario: Scenario, device: Device) -> Load:
                 if since_s >= LOAD_S - COUNTED_S:
                     found[number] += [one_s / kind.expected_s for one_s in seconds]
                     copied += ratios
-    medians = {number: float(np.median(ratios)) for number, ratios in found.items()}
-    decodes, chunks = ([medians[i] for i, kind in enumerate(kinds) if kind.decodes is which] for which in (True, False))
-    return Load(*(float(np.mean(ratios or [1.0])) for ratios in (decodes, chunks, copied)))
+    decodes, chunks = (_mean(kinds, found, which) for which in (True, False))
+    return Load(decodes, chunks, float(np.mean(copied or [1.0])))
+
+
+def _mean(kinds: Sequence[_Kind], found: Mapping[int, list[float]], decodes: bool) -> float:
+    """The medians of the kinds that decode, or of the others, by their weights."""
+    of_kind = [i for i, kind in enumerate(kinds) if kind.decodes is decodes]
+    return float(np.average([np.median(found[i]) for i in of_kind], weights=[kinds[i].weight for i in of_kind]))
 
 
 def _copies(scenario: Scenario, passes: Passes, thread: ThreadPoolExecutor) -> Beside:
@@ -100,14 +113,15 @@ def _copies(scenario: Scenario, passes: Passes, thread: ThreadPoolExecutor) -> B
 def _kinds(scenario: Scenario, passes: Passes) -> list[_Kind]:
     cost = CostModel(scenario)
 
-    def decoding(sequences: int, context: int) -> _Kind:
+    def decoding(sequences: int, context: int, weight: float) -> _Kind:
         expected_s = cost.pass_s(cost.batch(1, context - 1, sequences=sequences))
-        return _Kind(True, lambda: passes.decode(sequences, context), float(expected_s))
+        return _Kind(True, lambda: passes.decode(sequences, context), float(expected_s), weight)
 
     def chunk(past: int) -> _Kind:
         return _Kind(False, lambda: passes.chunk(past), float(cost.pass_s(cost.batch(CHUNK_TOKENS, past))))
 
-    decodes = [decoding(sequences, context) for sequences in SEQUENCES for context in CONTEXTS_TOKENS]
+    shares = zip(SEQUENCES, decoding_shares(scenario, SEQUENCES), strict=True)
+    decodes = [decoding(sequences, context, share) for sequences, share in shares for context in CONTEXTS_TOKENS]
     return decodes + [chunk(past) for past in PASTS_TOKENS]
 
 

@@ -124,8 +124,8 @@ def test_a_load_slows_what_decodes_and_what_fills_apart() -> None:
 
 
 def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as predicted at first; decode half as long again, chunks a tenth, and copies two and four times as long
-    from 6 s on, by the clock."""
+    """As long as predicted at first; from 45 s on, by the clock, chunks take a tenth more, copies two and four times as
+    long, and each sequence makes decoding a tenth slower; half the time two decode, and half the time four."""
     scenario = load_scenario("cpu-small")
     cost = CostModel(scenario)
     clock, asked = [0.0], [("", 0, 0)]
@@ -133,7 +133,7 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
     def take(kind: tuple[str, int, int], slow: float, predicted_s: float) -> None:
         first = asked[-1] != kind
         asked.append(kind)
-        clock[0] += predicted_s * (10.0 if first else slow if clock[0] >= 6.0 else 1.0)
+        clock[0] += predicted_s * (10.0 if first else slow if clock[0] >= 45.0 else 1.0)
 
     class Fake:
         def __init__(self, *given: object) -> None:
@@ -141,21 +141,22 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
 
         def decode(self, sequences: int, context: int) -> None:
             predicted_s = cost.pass_s(cost.batch(1, context - 1, sequences=sequences))
-            take(("decode", sequences, context), 1.5, predicted_s)
+            take(("decode", sequences, context), 1 + sequences / 10, predicted_s)
 
         def chunk(self, past: int) -> None:
             take(("chunk", 512, past), 1.1, cost.pass_s(cost.batch(512, past)))
 
     def beside(one: Callable[[], None]) -> list[float]:
         one()
-        return [2.0, 4.0] if clock[0] >= 6.0 else [1.0, 1.0]
+        return [2.0, 4.0] if clock[0] >= 45.0 else [1.0, 1.0]
 
     monkeypatch.setattr(sustained, "Passes", Fake)
     monkeypatch.setattr(sustained, "_copies", lambda *given: beside)
+    monkeypatch.setattr(sustained, "decoding_shares", lambda *given: [0.0, 0.5, 0.0, 0.5, 0.0])
     monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
-    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.5, 1.1, 3.0))
-    assert clock[0] >= 20.0
-    assert {sequences for kind, sequences, _ in asked if kind == "decode"} == {1, 2, 4, 8}
+    assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.3, 1.1, 3.0))
+    assert clock[0] >= 75.0
+    assert {sequences for kind, sequences, _ in asked if kind == "decode"} == {1, 2, 3, 4, 8}
     assert {past for kind, _, past in asked if kind == "chunk"} == {0, 1536}
 
 
