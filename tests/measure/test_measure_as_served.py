@@ -22,8 +22,8 @@ from ctxsim.measure.passes import small_passes  # noqa: E402
 from ctxsim.measure.plain_copy import copy_plain  # noqa: E402
 from ctxsim.measure.products import MOST_ROWS, WIDTH, Products  # noqa: E402
 from ctxsim.measure.run import timed  # noqa: E402
-from ctxsim.measure.serving import _store  # noqa: E402
 from ctxsim.measure.small_decoder import small_decoder  # noqa: E402
+from ctxsim.measure.stores import kv_store  # noqa: E402
 from ctxsim.measure.timing import Work, time_work  # noqa: E402
 from ctxsim.measure.transformer import Transformer  # noqa: E402
 
@@ -84,7 +84,7 @@ def test_what_stays_begins_where_a_page_begins():
     assert noise((2**18,), "fp32", torch.device("cpu")).data_ptr() % mmap.PAGESIZE == 0
     model = Transformer(small_decoder(256, 512, 1, (4, 2), 512), torch.device("cpu"), torch.float32, 64, 0)
     assert model._layers[0].gate_up.data_ptr() % mmap.PAGESIZE == 0
-    assert _store(model, 512, torch.device("cpu")).data_ptr() % mmap.PAGESIZE == 0
+    assert kv_store(model, 512, torch.device("cpu")).data_ptr() % mmap.PAGESIZE == 0
     assert pages((7,), torch.float32, torch.device("cpu")).shape == (7,)
 
 

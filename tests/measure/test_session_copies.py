@@ -61,7 +61,7 @@ def test_copies_are_compared_with_what_the_calibration_says_of_them_beside_passe
     assert ratios == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("host", "count"), [("1 GiB", 2), (0, 0)])
+@pytest.mark.parametrize(("host", "count"), [("1 GiB", 2), ("0 GiB", 0)])
 def test_nothing_is_copied_where_host_memory_has_no_room(passes, monkeypatch, host, count):
     """The pass is made all the same."""
     scenario = load_scenario("cpu-small", {"serving.host_kv_capacity": host, "serving.num_gpu_blocks_override": 8})
