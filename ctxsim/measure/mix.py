@@ -16,10 +16,9 @@ def decoding_shares(scenario: Scenario, sequences: Sequence[int]) -> list[float]
 
     Nearest by ratio. Equal shares where nothing ever only decodes.
     """
-    runs = simulate(scenario).runs
-    alone = runs[runs["new_tokens"] == runs["decode_tokens"]]
-    ratios = np.log(alone["decoding"].to_numpy(float)[:, None] / np.asarray(sequences, float))
+    runs = simulate(scenario).tables["runs"].table()
+    alone = runs["new_tokens"] == runs["decode_tokens"]
+    ratios = np.log(runs["decoding"][alone, None] / np.asarray(sequences, float))
     nearest = np.abs(ratios).argmin(axis=1)
-    seconds = run_s({str(name): column.to_numpy() for name, column in alone.items()})
-    shares = np.bincount(nearest, weights=seconds, minlength=len(sequences))
-    return (shares / shares.sum()).tolist() if shares.sum() else [1 / len(sequences)] * len(sequences)
+    shares = np.bincount(nearest, weights=run_s(runs)[alone], minlength=len(sequences))
+    return [float(share / shares.sum()) if shares.any() else 1 / len(sequences) for share in shares]

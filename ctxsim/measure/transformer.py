@@ -151,7 +151,7 @@ class Transformer:
     @property
     def token_bytes(self) -> int:
         """What all layers keep of a token."""
-        return self.num_layers * math.prod(self.cache_values()) * self.dtype.itemsize
+        return int(self.num_layers * math.prod(self.cache_values()) * self.dtype.itemsize)
 
     def forward(self, cache: torch.Tensor, segments: Sequence[Segment]) -> torch.Tensor:
         """Logits (sequences, vocabulary) after the last token of each segment; writes the KV of all its tokens."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pandas as pd
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason='needs the extra "measure"')
 
 from ctxsim.measure import mix
 from ctxsim.measure.mix import decoding_shares
+from ctxsim.records.tables import Table
 from ctxsim.spec.scenario import load_scenario
 
 COLUMNS = ("decoding", "new_tokens", "decode_tokens", "iterations", "first_s", "growth_s")
 
 
 def _shares(monkeypatch, *rows):
-    runs = pd.DataFrame(rows, columns=COLUMNS)
-    monkeypatch.setattr(mix, "simulate", lambda scenario: SimpleNamespace(runs=runs))
+    runs = Table(dict(zip(COLUMNS, np.array(rows).T, strict=True)))
+    result = SimpleNamespace(tables={"runs": SimpleNamespace(table=lambda: runs)})
+    monkeypatch.setattr(mix, "simulate", lambda scenario: result)
     return decoding_shares(load_scenario("cpu-small"), (1, 2, 4, 8))
 
 
