@@ -25,21 +25,25 @@ _TASKS = Path("/proc/self/task")
 def copy_threads(count: int) -> Iterator[Threads]:
     """So many threads; while they last, all others of the process yield to them, where the system is Linux.
 
-    A process without the right to raise its own priority goes on at the low one afterwards.
+    Afterwards all have the policy that the thread had which asked for them. A process without the right to raise its own
+    priority goes on at the low one.
     """
     with ExitStack() as stack:
         threads = tuple(stack.enter_context(ThreadPoolExecutor(1)) for _ in range(count))
         copying = {thread.submit(threading.get_native_id).result() for thread in threads}
-        _set_others(copying, "SCHED_IDLE")
+        if not _TASKS.is_dir():
+            yield threads
+            return
+        before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+        _set_others(copying, os.SCHED_IDLE, os.sched_param(0))
         try:
             yield threads
         finally:
-            _set_others(copying, "SCHED_OTHER")
+            _set_others(copying, before, parameters)
 
 
-def _set_others(copying: set[int], policy: str) -> None:
+def _set_others(copying: set[int], policy: int, parameters: os.sched_param) -> None:
     """Every thread but those gets the policy; one that has ended, or may not have it, is left as it is."""
-    others = {int(task.name) for task in _TASKS.iterdir()} - copying if _TASKS.is_dir() else set()
-    for task in others:
+    for task in {int(task.name) for task in _TASKS.iterdir()} - copying:
         with suppress(ProcessLookupError, PermissionError):
-            os.sched_setscheduler(task, getattr(os, policy), os.sched_param(0))
+            os.sched_setscheduler(task, policy, parameters)

@@ -17,9 +17,9 @@ from ctxsim.measure.served import Served
 from ctxsim.measure.serving_kv import Room, ServedKv, engine_core, room_of
 from ctxsim.measure.serving_rows import Tables
 from ctxsim.measure.serving_support import check_served
-from ctxsim.measure.stores import kv_store
+from ctxsim.measure.stores import kv_store, token_bytes
 from ctxsim.measure.swapping import copier_of, page_lock
-from ctxsim.measure.transformer import Segment, Transformer, shape_of
+from ctxsim.measure.transformer import Segment, Transformer
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import show
 from ctxsim.workload import make_source
@@ -44,10 +44,9 @@ def serve(
     found = device_of(device)
     dtype = dtype or scenario.serving.weight_dtype
     check_served(scenario, device, dtype)
-    shape = shape_of(scenario.model)
-    cost, itemsize = CostModel(scenario), DTYPES[dtype].itemsize
-    room = room_of(scenario, cost, float(itemsize * 2 * shape.kv_heads * shape.head * scenario.model.num_layers))
-    _check_room(scenario, room, found, itemsize)
+    cost = CostModel(scenario)
+    room = room_of(scenario, cost, token_bytes(scenario.model, DTYPES[dtype]))
+    _check_room(scenario, room, found, DTYPES[dtype].itemsize)
     model = Transformer(scenario.model, found.torch, DTYPES[dtype], scenario.max_model_len, scenario.run.seed)
     host_tokens = room.host_tokens + room.transit_tokens
     stores = kv_store(model, room.device_tokens, found.torch), kv_store(model, host_tokens, torch.device("cpu"))

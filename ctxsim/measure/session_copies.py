@@ -1,7 +1,8 @@
 """Copies of sessions beside passes without end, from and to places that take turns as an engine's do.
 
 Places matter: while a virtual machine's neighbours were busy, copies of 32 MiB between four places took 59 us a MiB in
-the median and 82 at the worst of thirty, between thirty-two 68 and 480; a few minutes later 57 and at most 90, both.
+the median and one in thirty over 81, between thirty-two 68 and 480; a few minutes later 57 to 58 both, and one in
+thirty over 62 to 68 between four, 66 to 90 between thirty-two.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class SessionCopies:
         self._back = zip(*(islice(cycle(range(count)), count // 2, None) for count in places), strict=True)
         moved_bytes = self._tokens * room.token_bytes
         ways = [way(scenario, "to_host", beside=True), way(scenario, "to_device", beside=True)]
-        self.expected_s = [one.seconds(moved_bytes, model.num_layers) for one in ways]
+        self._expected_s = [one.seconds(moved_bytes, model.num_layers) for one in ways]
 
     def beside(self, one: Callable[[], None]) -> list[float]:
         """Seconds of a copy out and one back over what the calibration says of each, while passes (``one``) go on."""
@@ -51,7 +52,7 @@ class SessionCopies:
         one()
         while not copying.done():
             one()
-        return [seconds / expected_s for seconds, expected_s in zip(copying.result(), self.expected_s, strict=True)]
+        return [seconds / expected_s for seconds, expected_s in zip(copying.result(), self._expected_s, strict=True)]
 
     def _pieces(self, places: tuple[int, ...]) -> list[Blocks]:
         """Those of each layer, on the device and in host memory."""

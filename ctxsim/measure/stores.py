@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 
 from ctxsim.measure.pages import pages
-from ctxsim.measure.transformer import Transformer
+from ctxsim.measure.transformer import Transformer, shape_of
+from ctxsim.spec.model import ModelSpec
+
+
+def token_bytes(model: ModelSpec, dtype: torch.dtype) -> float:
+    """What all layers keep of a token: keys and values of every KV head."""
+    shape = shape_of(model)
+    return float(model.num_layers * 2 * shape.kv_heads * shape.head * dtype.itemsize)
 
 
 def kv_store(model: Transformer, tokens: int, place: torch.device) -> torch.Tensor:

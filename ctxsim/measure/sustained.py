@@ -23,6 +23,7 @@ from ctxsim.measure.mix import decoding_shares
 from ctxsim.measure.passes import CHUNK_TOKENS, Passes
 from ctxsim.measure.serving_kv import room_of
 from ctxsim.measure.session_copies import SessionCopies
+from ctxsim.measure.stores import token_bytes
 from ctxsim.spec.scenario import Scenario
 from ctxsim.units import parse
 
@@ -99,7 +100,7 @@ def _mean(kinds: Sequence[_Kind], found: Mapping[int, list[float]], decodes: boo
 
 def _copies(scenario: Scenario, passes: Passes, thread: ThreadPoolExecutor) -> Beside:
     """Copies of sessions; none where there is no room for them in host memory."""
-    room = room_of(scenario, CostModel(scenario), passes.model.token_bytes)
+    room = room_of(scenario, CostModel(scenario), token_bytes(scenario.model, passes.model.dtype))
     if room.host_tokens:
         return SessionCopies(scenario, passes.model, room, thread).beside
 

@@ -148,11 +148,6 @@ class Transformer:
         """Values that one layer keeps of a token: keys and values, KV heads, head size."""
         return 2, self.shape.kv_heads, self.shape.head
 
-    @property
-    def token_bytes(self) -> int:
-        """What all layers keep of a token."""
-        return int(self.num_layers * math.prod(self.cache_values()) * self.dtype.itemsize)
-
     def forward(self, cache: torch.Tensor, segments: Sequence[Segment]) -> torch.Tensor:
         """Logits (sequences, vocabulary) after the last token of each segment; writes the KV of all its tokens."""
         with torch.inference_mode():

@@ -14,6 +14,7 @@ from ctxsim.measure.passes import Passes  # noqa: E402
 from ctxsim.measure.serving_kv import Room  # noqa: E402
 from ctxsim.measure.session_copies import SessionCopies  # noqa: E402
 from ctxsim.measure.small_decoder import small_decoder  # noqa: E402
+from ctxsim.measure.stores import token_bytes  # noqa: E402
 from ctxsim.spec.scenario import load_scenario  # noqa: E402
 
 SPEC = small_decoder(hidden=64, mlp=128, layers=2, heads=(2, 1), words=100)
@@ -28,7 +29,7 @@ def passes() -> Passes:
 def test_sessions_go_out_and_others_come_back_layer_by_layer(passes, monkeypatch):
     """Two places on the device, five in host memory, each as long as a session; what is copied is taken down."""
     monkeypatch.setattr(session_copies, "SESSION_TOKENS", 64)
-    assert passes.model.token_bytes == TOKEN_BYTES
+    assert token_bytes(SPEC, torch.float32) == TOKEN_BYTES
     with ThreadPoolExecutor(1) as thread:
         copies = SessionCopies(load_scenario("cpu-small"), passes.model, Room(TOKEN_BYTES, 130, 5 * 64, 0), thread)
         device, host = copies._stores
