@@ -25,7 +25,7 @@ _TASKS = Path("/proc/self/task")
 def copy_threads(count: int) -> Iterator[Threads]:
     """So many threads; while they last, all others of the process yield to them, where the system is Linux.
 
-    Afterwards all have the policy that the thread had which asked for them. A process without the right to raise its own
+    Afterwards all have the policy of the thread that asked for them. A process without the right to raise its own
     priority goes on at the low one.
     """
     with ExitStack() as stack:

@@ -24,8 +24,11 @@ from ctxsim.measure.products import MOST_ROWS, WIDTH, Products  # noqa: E402
 from ctxsim.measure.run import timed  # noqa: E402
 from ctxsim.measure.small_decoder import small_decoder  # noqa: E402
 from ctxsim.measure.stores import kv_store  # noqa: E402
+from ctxsim.measure.swapping import copier_of  # noqa: E402
 from ctxsim.measure.timing import Work, time_work  # noqa: E402
 from ctxsim.measure.transformer import Transformer  # noqa: E402
+
+needs_policies = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux alone has the idle policy")
 
 CPU = Device("cpu", "a processor", "", 2**16, 1, 1, 1)
 
@@ -92,7 +95,8 @@ def test_what_stays_begins_where_a_page_begins():
 def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
     """In a thread, after a pass of the main one, or with passes until it has ended; passes are not timed."""
     passes = []
-    monkeypatch.setattr(host_copies.Passes, "one", lambda self: passes.append(time.sleep(0.004)))
+    policy = getattr(os, "sched_getscheduler", lambda task: None)
+    monkeypatch.setattr(host_copies.Passes, "one", lambda self: (time.sleep(0.004), passes.append(policy(0))))
     copied = host_copies.copied_s
     slow = 0.010 if beside == "gemm" else 0.0
     monkeypatch.setattr(host_copies, "copied_s", lambda *pieces: (time.sleep(slow), copied(*pieces))[1])
@@ -102,6 +106,13 @@ def test_a_cpu_copies_as_the_engine_does(beside, monkeypatch):
     assert found.n_runs == host_copies.RUNS
     least = (host_copies.RUNS + 1) * (2 if beside == "gemm" else 1)
     assert least <= len(passes) <= 2 * least
+    assert set(passes) == {getattr(os, "SCHED_IDLE", None)}, "copies go before what computes"
+
+
+@needs_policies
+def test_the_engine_copies_before_what_computes():
+    with copier_of(torch.device("cpu"), time.perf_counter):
+        assert os.sched_getscheduler(0) == os.SCHED_IDLE
 
 
 _POLICIES = """
@@ -115,7 +126,7 @@ print(policy())
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no such policies")
+@needs_policies
 def test_threads_that_compute_yield_to_those_that_copy_while_these_last():
     """In a process of its own: one without rights keeps the low priority."""
     run = subprocess.run([sys.executable, "-c", _POLICIES], capture_output=True, text=True, check=True)
