@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
@@ -129,6 +130,7 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
     scenario = load_scenario("cpu-small")
     cost = CostModel(scenario)
     clock, asked = [0.0], [("", 0, 0)]
+    policies: set[int | None] = set()
 
     def take(kind: tuple[str, int, int], slow: float, predicted_s: float) -> None:
         first = asked[-1] != kind
@@ -147,6 +149,7 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
             take(("chunk", 512, past), 1.1, cost.pass_s(cost.batch(512, past)))
 
     def beside(one: Callable[[], None]) -> list[float]:
+        policies.add(os.sched_getscheduler(0) if hasattr(os, "SCHED_IDLE") else None)
         one()
         return [2.0, 4.0] if clock[0] >= 45.0 else [1.0, 1.0]
 
@@ -156,6 +159,7 @@ def test_a_load_is_judged_by_its_end_and_by_what_the_calibration_says(monkeypatc
     monkeypatch.setattr(sustained.time, "perf_counter", lambda: clock[0])
     assert sustained.load_of(scenario, device_of("cpu")) == pytest.approx((1.3, 1.1, 3.0))
     assert clock[0] >= 75.0
+    assert policies == {getattr(os, "SCHED_IDLE", None)}, "copies go before passes, as in an engine"
     assert {sequences for kind, sequences, _ in asked if kind == "decode"} == {1, 2, 3, 4, 8}
     assert {past for kind, _, past in asked if kind == "chunk"} == {0, 1536}
 
